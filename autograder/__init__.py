@@ -1,0 +1,1 @@
+"""The grading engine: release, classroom and, for trusted marks, intake, sandbox, judge and publisher."""

@@ -1,0 +1,59 @@
+"""Networks by name: ``build("lenet-300-100", seed=0)``.
+
+A network is described by its name, its options and a seed, never by a pickled object, so that two processes can
+build the same one without exchanging code.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from nutshell.models.cifar import resnet_20, vgg_small
+from nutshell.models.mnist import lenet_5, lenet_5_caffe, lenet_300_100, mlp
+
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": mlp,
+    "lenet-300-100": lenet_300_100,
+    "lenet-5-caffe": lenet_5_caffe,
+    "lenet-5": lenet_5,
+    "vgg-small": vgg_small,
+    "resnet-20": resnet_20,
+}
+
+
+def build(name: str, *, seed: int = 0, device: str = "cpu", **options: object) -> nn.Module:
+    """Build a network with seeded random weights.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`BUILDERS`.
+    seed : int
+        Seed of the initial weights; the global random state is left as it was.
+    device : str
+        ``"meta"`` gives shapes without memory, which is enough to count.
+    **options
+        Passed to the builder, for example ``sizes=(784, 30, 10)`` for ``"mlp"``.
+
+    Returns
+    -------
+    torch.nn.Module
+        In training mode, float32.
+
+    Raises
+    ------
+    ValueError
+        If no network has that name.
+
+    Examples
+    --------
+    >>> network = build("lenet-300-100", seed=0)
+    >>> sum(parameter.numel() for parameter in network.parameters())
+    266610
+    """
+    if name not in BUILDERS:
+        raise ValueError(f"There is no network called {name!r}. Choose one of: {', '.join(sorted(BUILDERS))}.")
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        torch.manual_seed(seed)
+        return BUILDERS[name](**options)
