@@ -1,0 +1,85 @@
+"""Measured numbers, one JSON file a subject in ``results/``, each with the command that regenerates it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from nutshell.errors import WrongUse
+
+
+def folder() -> Path:
+    """The folder ``results/``: in the current folder or one above it, else beside the package.
+
+    Raises
+    ------
+    WrongUse
+        If there is none.
+    """
+    here = Path.cwd()
+    for place in (here, *here.parents, Path(__file__).resolve().parents[1]):
+        if (place / "results").is_dir() and (place / "nutshell").is_dir():
+            return place / "results"
+    raise WrongUse(f"There is no folder results/ in {here}, above it or beside the nutshell package. "
+                   "Run this from inside the course's folder.")
+
+
+def save(name: str, *, command: str, data: str, **content: Any) -> Path:
+    """Write ``results/<name>.json``.
+
+    Parameters
+    ----------
+    name : str
+        Subject, such as ``"low_rank"``.
+    command : str
+        What regenerates the file, from the course's folder.
+    data : str
+        Name of the data set measured on, as the loaders give it.
+    **content
+        What was measured; plain JSON values.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    file = folder() / f"{name}.json"
+    unfinished = file.with_name(file.name + ".unfinished")
+    text = json.dumps({"command": command, "data": data, **content}, indent=1, ensure_ascii=False, allow_nan=False)
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    os.replace(unfinished, file)
+    return file
+
+
+def load(name: str) -> dict[str, Any]:
+    """Read ``results/<name>.json``.
+
+    Raises
+    ------
+    WrongUse
+        If there is no such file; the message names those there are.
+    """
+    file = folder() / f"{name}.json"
+    if not file.exists():
+        known = ", ".join(sorted(path.stem for path in folder().glob("*.json"))) or "none yet"
+        raise WrongUse(f"There are no results called {name!r} in {folder()}; there are: {known}.")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def mean_and_spread(values: list[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation, the form in which every figure over seeds is quoted.
+
+    Parameters
+    ----------
+    values : list of float
+        At least two, one a seed.
+
+    Examples
+    --------
+    >>> mean_and_spread([1.0, 2.0, 3.0])
+    (2.0, 1.0)
+    """
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} value(s): a spread needs at least two.")
+    mean = sum(values) / len(values)
+    return mean, (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
