@@ -1,0 +1,5 @@
+"""``python -m nutshell`` is the command ``nutshell``."""
+
+from nutshell.cli import main
+
+main()
