@@ -11,10 +11,12 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from nutshell.errors import Trouble, WrongUse
 
 RECORD = ".releases.json"
+START = "my_labs/START_HERE.md"
 NOT_COPIED = {"__pycache__", ".ipynb_checkpoints", ".DS_Store"}
 
 
@@ -107,6 +109,59 @@ def copy_labs(course: Path) -> list[Copy]:
             "make it writable, or free some space."
         ) from error
     return copies
+
+
+def write_start(course: Path, copies: list[Copy]) -> Path:
+    """Write the page that JupyterLab opens with: each unit's lesson and the learner's copy of its lab.
+
+    Parameters
+    ----------
+    course : Path
+        The folder of the course.
+    copies : list of Copy
+        What :func:`copy_labs` returned.
+
+    Returns
+    -------
+    Path
+        The page, which is written anew each time.
+    """
+    labs = {copy.lab: copy for copy in copies}
+    lessons = {path.stem: path for path in (course / "course").glob("[0-9][0-9]_*.ipynb")}
+    rows = []
+    for unit in sorted(lessons.keys() | labs.keys()):
+        lesson = f"[{_title(lessons[unit])}](../course/{quote(unit)}.ipynb)" if unit in lessons else "—"
+        folder = labs[unit].folder if unit in labs else None
+        lab = f"[{folder.name}]({quote(folder.name)}/{quote(unit)}.ipynb)" if folder else "—"
+        rows.append(f"| {unit[:2]} | {lesson} | {lab} |")
+    page = course / START
+    page.write_text(_START_PAGE.format(rows="\n".join(rows)), encoding="utf-8")
+    return page
+
+
+_START_PAGE = """# Neural networks in a nutshell
+
+Read a lesson, then write its lab. A lab here is your own copy, and what you write in it stays as you leave it.
+
+| unit | lesson | lab |
+|---|---|---|
+{rows}
+
+In a lab, `check("name")` says at once what is right and why not, and `progress()` how far you are.
+
+This page is written anew each time the course is opened.
+"""
+
+
+def _title(notebook: Path) -> str:
+    """Return a notebook's first heading, without Markdown's own signs; its name where it has none."""
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except (ValueError, KeyError):
+        return notebook.stem  # JupyterLab says what is wrong with it, when it is opened
+    lines = (line for cell in cells if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines())
+    heading = next((line.lstrip("#").strip() for line in lines if line.startswith("#")), notebook.stem)
+    return "".join(sign for sign in heading if sign not in "[]|")
 
 
 def _copy_lab(lab: Path, mine: Path, record: dict) -> Copy:
