@@ -10,7 +10,10 @@ import torch
 from torch import nn
 
 from nutshell.models.cifar import resnet_20, vgg_small
+from nutshell.models.imagenet import alexnet, googlenet, resnet_50, vgg_16
 from nutshell.models.mnist import lenet_5, lenet_5_caffe, lenet_300_100, mlp
+from nutshell.models.pilotnet import pilotnet
+from nutshell.models.yolov3 import yolov3
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
@@ -19,6 +22,28 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "lenet-5": lenet_5,
     "vgg-small": vgg_small,
     "resnet-20": resnet_20,
+    "pilotnet": pilotnet,
+    "alexnet": alexnet,
+    "vgg-16": vgg_16,
+    "resnet-50": resnet_50,
+    "googlenet": googlenet,
+    "yolov3": yolov3,
+}
+
+# Channels, height and width of one image, for the options that are the default.
+INPUT_SHAPES: dict[str, tuple[int, int, int]] = {
+    "mlp": (1, 28, 28),
+    "lenet-300-100": (1, 28, 28),
+    "lenet-5-caffe": (1, 28, 28),
+    "lenet-5": (1, 28, 28),
+    "vgg-small": (3, 32, 32),
+    "resnet-20": (3, 32, 32),
+    "pilotnet": (3, 66, 200),
+    "alexnet": (3, 227, 227),
+    "vgg-16": (3, 224, 224),
+    "resnet-50": (3, 224, 224),
+    "googlenet": (3, 224, 224),
+    "yolov3": (3, 320, 320),
 }
 
 

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
-import torch
+import torch  # noqa: F401 - the examples use it
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -30,10 +31,10 @@ def mlp(sizes: Sequence[int] = (784, 300, 100, 10)) -> nn.Sequential:
     ['flatten', 'fc1', 'relu1', 'fc2']
     """
     if len(sizes) < 2 or min(sizes) < 1:
-        raise ValueError(f"sizes={tuple(sizes)}: give at least two sizes, each at least 1, such as (784, 300, 100, 10).")
+        raise ValueError(f"sizes={tuple(sizes)}: give at least two sizes, each at least 1, as in (784, 300, 10).")
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     last = len(sizes) - 1
-    for number, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), start=1):
+    for number, (inputs, outputs) in enumerate(pairwise(sizes), start=1):
         layers[f"fc{number}"] = nn.Linear(inputs, outputs)
         if number < last:
             layers[f"relu{number}"] = nn.ReLU()
