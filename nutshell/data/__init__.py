@@ -1,1 +1,131 @@
-"""Data sets by name."""
+"""Data sets by name: ``nutshell.data.mnist()``, ``nutshell.data.cifar10()``.
+
+Each comes from ``$NUTSHELL_DATA``, the user's cache or a download, and without a network from a stand-in; the name of
+what comes back says which, and it is printed once.
+"""
+
+import sys
+
+from nutshell.data.catalogue import SOURCES
+from nutshell.data.dataset import Dataset, Split
+from nutshell.data.download import download
+from nutshell.data.sources import Copy, Source, find_local, read_copy
+from nutshell.errors import Trouble, WrongUse
+
+__all__ = ["Dataset", "Split", "cifar10", "load", "mnist", "names"]
+
+_announced: set[str] = set()
+_no_download: dict[str, str] = {}  # key → why; a process doesn't wait twice for a network that isn't there
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that :func:`load` takes.
+
+    Examples
+    --------
+    >>> names()
+    ('mnist', 'cifar-10')
+    """
+    return tuple(SOURCES)
+
+
+def source_of(name: str) -> Source:
+    """Look a data set's source up.
+
+    Raises
+    ------
+    WrongUse
+        If there is no data set of this name.
+    """
+    if name not in SOURCES:
+        raise WrongUse(f"No data set is called {name!r}. Choose one of: {', '.join(names())}.")
+    return SOURCES[name]
+
+
+def load(name: str) -> Dataset:
+    """Load a data set into memory; which copy is in use is part of its name and is printed once.
+
+    It is looked for in ``$NUTSHELL_DATA``, then in the user's cache, then downloaded (not if ``NUTSHELL_OFFLINE=1``).
+    Failing all that, a stand-in is made from what is installed.
+
+    Parameters
+    ----------
+    name : {"mnist", "cifar-10"}
+        Which.
+
+    Returns
+    -------
+    Dataset
+        In three parts that share no image.
+
+    Raises
+    ------
+    WrongUse
+        If there is no data set of this name, or ``NUTSHELL_DATA`` names no folder.
+    Refused
+        If a copy is there and is truncated, corrupt, incomplete or something else; the message says which file.
+    """
+    source = source_of(name)
+    copy = find_local(source) or _download(source)
+    if copy is None:
+        data = source.stand_in()
+        _announce(data, f"No copy is on this machine. {_no_download[name]} "
+                        f"`nutshell data fetch {name}` tries again for the real one.")
+    else:
+        data = source.build(copy.contents, copy.name)
+        _announce(data, f"From {copy.path}.")
+    return data
+
+
+def mnist() -> Dataset:
+    """MNIST: 28×28 grey handwritten digits; see :func:`load`.
+
+    LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/. 55,000 images for training, 5,000 for validation (the
+    last of the publisher's training images) and the publisher's 10,000 for testing; inputs are pixels / 255.
+
+    Returns
+    -------
+    Dataset
+        Images uint8 ``(N, 1, 28, 28)``. Named ``"mnist"``, or ``"mnist (stand-in: scikit-learn's digits)"``.
+    """
+    return load("mnist")
+
+
+def cifar10() -> Dataset:
+    """CIFAR-10: 32×32 colour photographs of ten kinds of things; see :func:`load`.
+
+    Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html. 45,000 images for training, 5,000 for validation (the
+    last of the publisher's training images) and the publisher's 10,000 for testing.
+
+    Returns
+    -------
+    Dataset
+        Images uint8 ``(N, 3, 32, 32)``. Named ``"cifar-10"``, ``"cifar-10 (unofficial copy)"`` if the files in
+        ``$NUTSHELL_DATA`` have the publisher's layout and other contents, or
+        ``"cifar-10 (stand-in: seeded generator)"``.
+    """
+    return load("cifar-10")
+
+
+def _download(source: Source) -> Copy | None:
+    if source.key in _no_download:
+        return None
+    try:
+        return read_copy(source, download(source), "cache")
+    except Trouble as error:
+        _no_download[source.key] = str(error).splitlines()[0]
+        return None
+
+
+def _announce(data: Dataset, where: str) -> None:
+    """Print which data are in use, once a process; on standard error in a terminal, where output may be piped."""
+    if data.name in _announced:
+        return
+    _announced.add(data.name)
+    parts = f"{len(data.train):,} images for training, {len(data.validation):,} validation, {len(data.test):,} test"
+    print(f"Data: {data.name}, {parts}. {where}", file=sys.stdout if _in_notebook() else sys.stderr)
+
+
+def _in_notebook() -> bool:
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
