@@ -1,0 +1,1 @@
+"""Unit 01, counting: what a network costs, counted before it is run."""
