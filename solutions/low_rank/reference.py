@@ -60,7 +60,7 @@ def break_even_rank(m: int, n: int, absorbed: bool = False) -> int:
     -------
     int
         Smallest k whose factors hold at least as many numbers as the matrix: the rate is at most 1 there, and above
-        1 at every smaller k. Exact, however large m and n are.
+        1 at every smaller k.
 
     Examples
     --------
@@ -198,7 +198,8 @@ def tucker2(weight: Tensor, bias: Tensor | None, rank_in: int, rank_out: int, st
     Tucker-2 writes the kernel as ``W[p, c, :, :] = Σ_r Σ_s B[p, s] · G[s, r, :, :] · A[c, r]``. The columns of A are
     the first ``rank_in`` left singular vectors of W unfolded along its input channels (one row a channel), those of
     B the first ``rank_out`` of W unfolded along its output channels, and the core G is W multiplied by Aᵀ and Bᵀ
-    (Kim et al. 2016, arXiv 1511.06530). Decompositions with a smaller error are welcome.
+    (Kim et al. 2016, arXiv 1511.06530). Decompositions with a smaller error are welcome. A rank may be larger than
+    the other side of its unfolding (a 1×1 kernel with more outputs than inputs): take full bases.
 
     Parameters
     ----------
@@ -234,7 +235,6 @@ def tucker2(weight: Tensor, bias: Tensor | None, rank_in: int, rank_out: int, st
     if not 1 <= rank_out <= outputs:
         raise ValueError(f"rank_out={rank_out}: must be 1 to {outputs}, the output channels.")
     kernel = weight.detach()
-    # Full bases, since an unfolding can have fewer columns than rows and its rank may still be asked for.
     a = torch.linalg.svd(kernel.transpose(0, 1).flatten(1))[0][:, :rank_in]
     b = torch.linalg.svd(kernel.flatten(1))[0][:, :rank_out]
     core = torch.einsum("pchw,ps,cr->srhw", kernel, b, a)
@@ -266,7 +266,7 @@ def cp_decompose(tensor: Tensor, rank: int, sweeps: int = 200, seed: int = 0) ->
     sweeps : int
         Rounds of three least-squares problems, at least 1.
     seed : int
-        Seed of whatever is random in the start; the global random state is left as it was.
+        Seed of whatever is random in the start; another seed is another chance where one gets stuck.
 
     Returns
     -------
