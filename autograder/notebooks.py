@@ -1,0 +1,339 @@
+"""From a lab's text and the reference library to nbgrader's source notebook, and from that to the one for learners.
+
+The source notebook is the instructor's: it holds the solutions and the hidden part of each check cell. nbgrader's own
+preprocessors take both out again, here and in ``nbgrader generate_assignment``.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from autograder.stubs import STUB, bound_names, needed_names, public_names, solution_cell
+from autograder.units import Source
+from nutshell.checks import Budget, Exercise, Unit
+from nutshell.errors import Refused
+
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+KINDS = ("exercise", "budget", "experiment")
+MARKERS = ("BEGIN SOLUTION", "END SOLUTION", "BEGIN HIDDEN", "END HIDDEN", "BEGIN MARK SCHEME", "END MARK SCHEME")
+
+
+def source_notebook(source: Source, unit: Unit | None = None) -> NotebookNode:
+    """The instructor's notebook of a unit.
+
+    Parameters
+    ----------
+    source : Source
+        The unit as its author wrote it.
+    unit : Unit, optional
+        The unit as a classroom wants it: other points, other limits, exercises left out with their sections.
+
+    Raises
+    ------
+    Refused
+        If the lab's text, the reference library and ``UNIT`` don't name the same exercises, or the lab can't be built.
+    """
+    unit = unit or source.unit
+    where = f"solutions/{source.unit.name}"
+    for file, text in (("lab.md", source.lab_text), ("reference.py", source.reference_text)):
+        faults = [marker for marker in MARKERS if marker in text]
+        if faults:
+            raise Refused(f"{where}/{file}: the marker {faults[0]!r} is left over; release sets the markers itself.")
+    cells = jupytext.reads(source.lab_text, fmt="md:myst").cells
+    _agree(source, cells, where)
+    notebook = new_notebook(metadata=_metadata(unit), cells=[])
+    given = 0
+    for cell in _without_sections_left_out(cells, unit):
+        kind = _kind(cell, where)
+        if cell.cell_type != "code":
+            notebook.cells.append(_text(cell.source, f"text-{len(notebook.cells) + 1}"))
+        elif kind == "exercise":
+            for name in _names(cell):
+                solution = solution_cell(source.reference_text, name, f"{where}/reference.py")
+                notebook.cells += _exercise_cells(unit.exercise(name), solution, unit.name)
+        elif kind == "budget":
+            for name in _names(cell):
+                notebook.cells += _budget_cells(_budget(unit, name), unit.name)
+        elif kind == "experiment":
+            notebook.cells.append(
+                new_code_cell(f"%%experiment\n{cell.source}", id=f"experiment-{len(notebook.cells) + 1}")
+            )
+        else:
+            given += 1
+            notebook.cells.append(_code(cell.source, f"given_{given}", locked=True))
+    faults = list(_not_compiling(notebook))
+    if faults:
+        raise Refused(f"{where}/lab.md: {'; '.join(faults)}.")
+    _defined(notebook, where)
+    return notebook
+
+
+def release_notebook(source: NotebookNode) -> NotebookNode:
+    """The learner's notebook: nbgrader's own steps take out solutions and hidden tests and lock what is given."""
+    from nbgrader import preprocessors as steps
+    from traitlets.config import Config
+
+    config = Config()
+    config.ClearSolutions.code_stub = {"python": STUB}
+    config.NbGraderPreprocessor.enabled = True
+    notebook, resources = deepcopy(source), {"nbgrader": {"assignment": "", "notebook": "", "student": "."}}
+    for step in (
+        steps.LockCells,
+        steps.ClearSolutions,
+        steps.ClearOutput,
+        steps.CheckCellMetadata,
+        steps.ClearHiddenTests,
+        steps.ClearMarkScheme,
+        steps.ComputeChecksums,
+        steps.CheckCellMetadata,
+    ):
+        notebook, resources = step(config=config).preprocess(notebook, resources)
+    return sealed(notebook)
+
+
+def lesson_notebook(text: str) -> NotebookNode:
+    """A lesson's notebook from its MyST text, without outputs."""
+    read = jupytext.reads(text, fmt="md:myst")
+    jupytext_metadata = {key: value for key, value in read.metadata.get("jupytext", {}).items() if key == "formats"}
+    metadata: dict[str, Any] = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    if jupytext_metadata:
+        metadata["jupytext"] = jupytext_metadata
+    cells = []
+    for number, cell in enumerate(read.cells, 1):
+        make = new_code_cell if cell.cell_type == "code" else new_markdown_cell
+        cells.append(make(cell.source, id=f"{cell.cell_type}-{number}", metadata=cell.metadata))
+    return sealed(new_notebook(metadata=metadata, cells=cells))
+
+
+def sealed(notebook: NotebookNode) -> NotebookNode:
+    """Write down the hash of all cells' text in the notebook, so that an edit by hand shows."""
+    notebook.metadata.setdefault("nutshell", NotebookNode())["text_sha256"] = text_hash(notebook)
+    return notebook
+
+
+def edited_by_hand(notebook: NotebookNode) -> bool:
+    """Whether a cell was changed, added or removed since the notebook was made; outputs don't count."""
+    return notebook.metadata.get("nutshell", {}).get("text_sha256") != text_hash(notebook)
+
+
+def text_hash(notebook: NotebookNode) -> str:
+    """SHA-256 of the types and sources of all cells."""
+    text = json.dumps([[cell.cell_type, cell.source] for cell in notebook.cells], ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def to_bytes(notebook: NotebookNode) -> bytes:
+    """The notebook's file, the same bytes for the same notebook."""
+    nbformat.validate(notebook)
+    return (nbformat.writes(notebook, version=nbformat.NO_CONVERT) + "\n").encode()
+
+
+def leftovers(notebook: NotebookNode) -> Iterator[str]:
+    """What a learner's notebook must not hold, in words: markers, cells that don't compile, missing stubs, outputs."""
+    for cell in notebook.cells:
+        name = _name(cell)
+        for marker in MARKERS:
+            if marker in cell.source:
+                yield f"cell {name}: the marker {marker!r} is left over"
+        if cell.cell_type == "code" and (cell.outputs or cell.execution_count is not None):
+            yield f"cell {name}: it holds outputs"
+        if cell.metadata.get("nbgrader", {}).get("solution") and STUB not in cell.source:
+            yield f"cell {name}: it has no stub"
+    yield from _not_compiling(notebook)
+
+
+def _not_compiling(notebook: NotebookNode) -> Iterator[str]:
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    for cell in notebook.cells:
+        try:
+            if cell.cell_type == "code":
+                text = TransformerManager().transform_cell(cell.source.removeprefix("%%experiment\n"))
+                compile(text, _name(cell), "exec")
+        except SyntaxError as error:
+            yield f"cell {_name(cell)}: it doesn't compile, line {error.lineno}: {error.msg}"
+
+
+def _name(cell: NotebookNode) -> str:
+    return cell.metadata.get("nbgrader", {}).get("grade_id", cell.id)
+
+
+def _metadata(unit: Unit) -> dict[str, Any]:
+    return {"kernelspec": KERNEL, "language_info": {"name": "python"}, "nutshell": {"unit": unit.name}}
+
+
+def _kind(cell: NotebookNode, where: str) -> str:
+    tags = [tag for tag in cell.metadata.get("tags", []) if tag in KINDS]
+    unknown = [tag for tag in cell.metadata.get("tags", []) if tag not in KINDS]
+    if unknown and cell.cell_type == "code":
+        raise Refused(f"{where}/lab.md: a cell has the tag {unknown[0]!r}; the tags are {', '.join(KINDS)}.")
+    if len(tags) > 1:
+        raise Refused(f"{where}/lab.md: a cell is tagged {' and '.join(tags)}; it can be one of them.")
+    return tags[0] if tags else ""
+
+
+def _names(cell: NotebookNode) -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in cell.source.splitlines())
+    return [line for line in lines if line]
+
+
+def _agree(source: Source, cells: list[NotebookNode], where: str) -> None:
+    """Refuse a lab whose text, reference library and UNIT don't name the same exercises and budgets, each once."""
+    named = {
+        kind: [
+            name for cell in cells if cell.cell_type == "code" and _kind(cell, where) == kind for name in _names(cell)
+        ]
+        for kind in ("exercise", "budget")
+    }
+    unit = {exercise.name for exercise in source.unit.exercises}
+    budgets = {budget.name for budget in source.unit.budgets}
+    library = set(public_names(source.reference_text))
+    lab, lab_budgets = set(named["exercise"]), set(named["budget"])
+    checked = {check.exercise for check in source.public_checks()}
+    faults = {
+        "lab.md names the exercise {}, which UNIT in checks.py lacks": lab - unit,
+        "lab.md names the exercise {}, which reference.py lacks": lab - library,
+        "UNIT has the exercise {}, which lab.md doesn't name": unit - lab,
+        "UNIT has the exercise {}, which reference.py lacks": unit - library,
+        "reference.py has {}, which is no exercise of UNIT; begin the name of a helper with an underscore": library
+        - unit,
+        "lab.md names the budget {}, which UNIT in checks.py lacks": lab_budgets - budgets,
+        "UNIT has the budget {}, which lab.md doesn't name": budgets - lab_budgets,
+        "UNIT has the exercise {}, and checks.py has no public check of it": unit - checked,
+        "{} names both an exercise and a budget": unit & budgets,
+        "lab.md names {} twice": {name for names in named.values() for name in names if names.count(name) > 1},
+    }
+    said = [fault.format(", ".join(sorted(found))) for fault, found in faults.items() if found]
+    if said:
+        raise Refused(f"{where}: {'; '.join(said)}.")
+
+
+def _without_sections_left_out(cells: list[NotebookNode], unit: Unit) -> list[NotebookNode]:
+    """Leave out the sections of exercises and budgets that the unit, as a classroom wants it, doesn't have.
+
+    A section goes from a heading to the next heading of its level or above. If it also holds an exercise that stays,
+    only the exercise's own cells go.
+    """
+    wanted = {exercise.name for exercise in unit.exercises} | {budget.name for budget in unit.budgets}
+
+    def named(cell: NotebookNode) -> list[str]:
+        tags = cell.metadata.get("tags", [])
+        return _names(cell) if cell.cell_type == "code" and ("exercise" in tags or "budget" in tags) else []
+
+    kept = list(cells)
+    for cell in cells:
+        if not named(cell) or any(name in wanted for name in named(cell)):
+            continue
+        section = _section(kept, kept.index(cell))
+        if not any(name in wanted for inner in section for name in named(inner)):
+            kept = [other for other in kept if not any(other is inner for inner in section)]
+    for cell in kept:
+        if named(cell):
+            cell.source = "\n".join(name for name in named(cell) if name in wanted)
+    return kept
+
+
+def _section(cells: list[NotebookNode], index: int) -> list[NotebookNode]:
+    start, level = next(((i, found) for i in range(index, -1, -1) if (found := _heading(cells[i])) > 1), (index, 6))
+    end = next((i for i in range(index + 1, len(cells)) if 0 < _heading(cells[i]) <= level), len(cells))
+    return cells[start:end] if start < index else cells[index : index + 1]
+
+
+def _heading(cell: NotebookNode) -> int:
+    """Level of the heading that a text cell begins with; 0 if it begins with none."""
+    match = re.match(r"(#{1,6}) ", cell.source) if cell.cell_type == "markdown" else None
+    return len(match[1]) if match else 0
+
+
+def _text(text: str, cell_id: str) -> NotebookNode:
+    return new_markdown_cell(text, id=cell_id)
+
+
+def _code(
+    text: str, grade_id: str, *, locked: bool = False, solution: bool = False, points: float | None = None
+) -> NotebookNode:
+    marks: dict[str, Any] = {
+        "grade": points is not None,
+        "grade_id": grade_id,
+        "locked": locked,
+        "schema_version": 3,
+        "solution": solution,
+        "task": False,
+    }
+    if points is not None:
+        marks["points"] = points
+    return new_code_cell(text, id=grade_id.replace("_", "-")[:64], metadata={"nbgrader": marks})
+
+
+def _exercise_cells(exercise: Exercise, solution: str, unit: str) -> list[NotebookNode]:
+    what = "extension" if exercise.extension else "exercise"
+    stars = "★" * exercise.difficulty
+    about = f"**`{exercise.name}`** · {what} · {_marks(exercise.points)} · {exercise.minutes} minutes · {stars}"
+    return [
+        _text(about, f"about-{exercise.name}".replace("_", "-")[:64]),
+        _code(solution, f"solution_{exercise.name}", solution=True),
+        _check_cell(exercise.name, exercise.points, unit),
+    ]
+
+
+def _budget_cells(budget: Budget, unit: str) -> list[NotebookNode]:
+    lines = [
+        f"**`{budget.name}`** · budget · {_marks(budget.points)} · {budget.minutes} minutes · hand in `{budget.file}`, "
+        f"a compressed {budget.topology}, measured on the test images of {budget.data}",
+        "",
+        "| measured | full marks up to | none from |",
+        "|---|---|---|",
+    ]
+    for limit in budget.limits:
+        margin = limit.margin if limit.margin is not None else 0.1 * limit.at_most
+        layer = f" of layer {limit.layer}" if limit.layer is not None else ""
+        lines.append(f"| `{limit.metric}`{layer} | {limit.at_most:,g} | {limit.at_most + margin:,g} |")
+    return [
+        _text("\n".join(lines), f"about-{budget.name}".replace("_", "-")[:64]),
+        _check_cell(budget.name, budget.points, unit),
+    ]
+
+
+def _budget(unit: Unit, name: str) -> Budget:
+    return next(budget for budget in unit.budgets if budget.name == name)
+
+
+def _check_cell(name: str, points: float, unit: str) -> NotebookNode:
+    lines = [
+        f'check("{name}")',
+        "### BEGIN HIDDEN TESTS",
+        "from autograder.stock import grade_here",
+        f'grade_here("{name}", "{unit}")',
+        "### END HIDDEN TESTS",
+    ]
+    return _code("\n".join(lines), f"check_{name}", locked=True, points=points)
+
+
+def _marks(points: float) -> str:
+    return f"{points:g} {'point' if points == 1 else 'points'}" if points else "no points"
+
+
+def _defined(notebook: NotebookNode, where: str) -> None:
+    """Refuse solutions that need more than what the given cells import: a learner's stub would lack it too."""
+    given: set[str] = set()
+    for cell in notebook.cells:
+        if cell.cell_type != "code" or "nbgrader" not in cell.metadata:
+            continue
+        if cell.metadata.nbgrader.grade_id.startswith("given_"):
+            given |= bound_names(cell.source)
+        elif cell.metadata.nbgrader.solution:
+            missing = needed_names(cell.source) - given
+            if missing:
+                name = cell.metadata.nbgrader.grade_id.removeprefix("solution_")
+                raise Refused(
+                    f"{where}: {name} in reference.py uses {', '.join(sorted(missing))}, which no given cell of lab.md "
+                    f"before it imports or defines. Import it in the lab's first cell, or do without."
+                )
