@@ -44,9 +44,7 @@ def nutshell() -> None:
 def main() -> None:
     """Run the command line; errors made for people are printed without a traceback."""
     try:
-        nutshell(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        outcome = nutshell(standalone_mode=False)  # a command that ends with Exit has its code returned here
     except click.Abort:
         click.echo("Stopped.", err=True)
         sys.exit(130)
@@ -56,6 +54,7 @@ def main() -> None:
     except NutshellError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
+    sys.exit(outcome if isinstance(outcome, int) else 0)
 
 
 def _installed() -> dict[str, EntryPoint]:
