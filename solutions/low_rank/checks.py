@@ -477,7 +477,8 @@ def more_sweeps_are_never_worse(learner, reference, rng):
         factors = learner.cp_decompose(tensor, 3, sweeps=sweeps, seed=1)
         errors.append(float((_outer(factors, tensor.shape, 3) - tensor).norm()))
         expect.that(errors[-1] <= min(errors) * (1 + 1e-6),
-                    f"an error of at most {min(errors):.6g} after {sweeps} sweeps", f"{errors[-1]:.6g}", cause="A factor is not the least-squares solution for the other two.",
+                    f"an error of at most {min(errors):.6g} after {sweeps} sweeps", f"{errors[-1]:.6g}",
+                    cause="A factor is not the least-squares solution for the other two.",
                     next_step="Print the error after every single update: which of the three raises it?")
     expect.that(errors[-1] < float(tensor.norm()), "a smaller error than that of zeros", f"{errors[-1]:.6g}")
 
