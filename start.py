@@ -57,8 +57,7 @@ def main(arguments):
     environment.pop("PYTHONHOME", None)
     try:
         install(EXTRAS[command])
-        if command != "doctor":
-            prepare_data(environment)
+        prepare_data(environment)
     except SetUpError as error:
         print(f"\nSet-up stopped: {error}", file=sys.stderr)
         return TROUBLE

@@ -84,6 +84,7 @@ def server_command(course: Path, port: int, everything: bool, further: tuple[str
         sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", f"--ServerApp.root_dir={course}",
         "--ServerApp.answer_yes=True",  # Control-C stops it without a question
         "--log-level=WARN",
+        "--LabApp.extension_manager=readonly",  # no catalogue of extensions fetched from the network
     ]
     if os.name == "posix" and os.geteuid() == 0:
         command.append("--allow-root")  # containers run as root, and the server listens to this machine only
@@ -119,9 +120,9 @@ def address(server: dict[str, Any]) -> str:
     Examples
     --------
     >>> address({"url": "http://localhost:8888/", "token": "abc"})
-    'http://localhost:8888/lab/tree/my_labs/START_HERE.md?token=abc'
+    'http://localhost:8888/lab/tree/my_labs/START_HERE.md?file-browser-path=/&token=abc'
     """
-    return f"{server['url']}lab/tree/{quote(START)}?token={server['token']}"
+    return f"{server['url']}lab/tree/{quote(START)}?file-browser-path=/&token={server['token']}"
 
 
 def has_display() -> bool:
