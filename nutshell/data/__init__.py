@@ -8,7 +8,7 @@ import sys
 
 from nutshell.data.catalogue import SOURCES
 from nutshell.data.dataset import Dataset, Split
-from nutshell.data.download import download
+from nutshell.data.mirrors import download
 from nutshell.data.sources import Copy, Source, find_local, read_copy
 from nutshell.errors import Trouble, WrongUse
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nutshell.data.catalogue import SOURCES
-from nutshell.data.download import download, keep
+from nutshell.data.mirrors import download, keep
 from nutshell.data.sources import (
     DATA_VARIABLE,
     Source,

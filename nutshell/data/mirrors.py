@@ -133,7 +133,8 @@ def _get(url: str, path: Path, progress: bool) -> Path:
     import pooch
     from tqdm import tqdm
 
-    with tqdm(desc=path.name, unit="B", unit_scale=True, disable=not progress) as bar:
+    # pooch sets the total as soon as the mirror says it, and asks before whether the bar is true, so it needs one.
+    with tqdm(desc=path.name, total=1, unit="B", unit_scale=True, disable=not progress) as bar:
         fetch = pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=(REACH_SECONDS, STALL_SECONDS))
         fetch(url, path, None)
     return path
