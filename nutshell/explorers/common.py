@@ -1,0 +1,40 @@
+"""What every explorer is made of."""
+
+from collections.abc import Callable, Mapping
+
+import ipywidgets as widgets
+
+
+def explorer(draw: Callable[..., str], knobs: Mapping[str, widgets.Widget]) -> widgets.Widget:
+    """Knobs above a picture that follows them.
+
+    Parameters
+    ----------
+    draw : callable
+        Takes the knobs' values by name and returns HTML, such as that of :func:`nutshell.plots.as_html`.
+    knobs : mapping of str to widget
+        Sliders, menus and buttons, each with a ``value``.
+
+    Returns
+    -------
+    ipywidgets.VBox
+        The knobs in their order, then the picture.
+
+    Examples
+    --------
+    >>> slider = widgets.IntSlider(3)
+    >>> box = explorer(lambda rank: f"rank {rank}", {"rank": slider})
+    >>> slider.value = 7
+    >>> box.children[-1].value
+    'rank 7'
+    """
+    picture = widgets.HTML()
+
+    def update(change: object = None) -> None:
+        picture.value = draw(**{name: knob.value for name, knob in knobs.items()})
+
+    for knob in knobs.values():
+        knob.style.description_width = "90px"
+        knob.observe(update, names="value")
+    update()
+    return widgets.VBox([*knobs.values(), picture])
