@@ -59,6 +59,11 @@ class Limit:
     margin: float | None = None
     layer: int | None = None
 
+    def __post_init__(self) -> None:
+        from nutshell.budget import check_limit  # which knows the metrics
+
+        check_limit(self)
+
 
 @dataclass(frozen=True)
 class Budget:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,24 @@ class Network(nn.Module):
             for value in self._let_go[number - 1]:
                 del values[value]
         return values[len(self._steps)]
+
+
+class Inferred(NamedTuple):
+    """What is known of a network before it runs, for one image.
+
+    Attributes
+    ----------
+    shapes : tuple of tuple of int
+        Of all values, without the batch; the first is the input's.
+    macs : int
+        Multiply-accumulates of linear layers and convolutions.
+    activations : int
+        Numbers that all nodes put out together, the input included.
+    """
+
+    shapes: tuple[Shape, ...]
+    macs: int
+    activations: int
 
 
 def build(graph: Graph, forms: Mapping[str, Form]) -> tuple[Network, dict[str, dict[str, list[str]]]]:
@@ -91,14 +110,8 @@ def build(graph: Graph, forms: Mapping[str, Form]) -> tuple[Network, dict[str, d
     return network.eval(), places
 
 
-def infer(network: Network, graph: Graph, forms: Mapping[str, Form], limits: Limits) -> list[Shape]:
-    """Shapes of all values for one image, found on the meta device, node by node, within the limits.
-
-    Returns
-    -------
-    list of tuple of int
-        Without the batch; the first is the input's.
-    """
+def infer(network: Network, graph: Graph, forms: Mapping[str, Form], limits: Limits) -> Inferred:
+    """Run the network on the meta device, node by node, as far as the limits allow; no memory is taken."""
     kind = FLOATS[graph.dtype]
     values = [torch.empty((2, *graph.input_shape), dtype=kind, device="meta")]  # two images must stay apart
     by_module = graph.places(forms)
@@ -129,7 +142,7 @@ def infer(network: Network, graph: Graph, forms: Mapping[str, Form], limits: Lim
         if macs > limits.macs:
             raise BadArtefact(where, f"more than {limits.macs:,} multiply-accumulates for one image by then.")
         values.append(output)
-    return [tuple(value.shape[1:]) for value in values]
+    return Inferred(tuple(tuple(value.shape[1:]) for value in values), macs, activations)
 
 
 def _check_tensors(name: str, wanted: Mapping[str, bool], given: Mapping[str, Form]) -> None:

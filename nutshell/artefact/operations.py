@@ -229,6 +229,8 @@ _ALL = (
     _each("tanh", nn.Tanh),
     _each("silu", nn.SiLU),
     _each("gelu", nn.GELU, approximate=Choice(("none", "tanh"), "none")),
+    _each("local_response_norm", nn.LocalResponseNorm, size=Whole(1), alpha=Real(0, 1e3, 1e-4), beta=Real(0, 1e3, 0.75),
+          k=Real(0, 1e3, 1.0)),
     _each("softmax", nn.Softmax, dim=Whole(-1, 4, -1)),
     _each("log_softmax", nn.LogSoftmax, dim=Whole(-1, 4, -1)),
     Operation("add", Add, Add, inputs=(2, 64)),

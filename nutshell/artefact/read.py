@@ -61,6 +61,10 @@ class Artefact:
         Size of the file: all payloads and the header.
     shapes : tuple of tuple of int
         Of the input and of each node's output, for one image.
+    macs : int
+        Multiply-accumulates of linear layers and convolutions for one image.
+    activations : int
+        Numbers that all nodes together put out for one image, the input included.
     """
 
     network: nn.Module
@@ -68,6 +72,8 @@ class Artefact:
     tensors: tuple[StoredTensor, ...]
     bytes: int
     shapes: tuple[Shape, ...]
+    macs: int
+    activations: int
 
     @property
     def input_shape(self) -> Shape:
@@ -78,14 +84,6 @@ class Artefact:
     def dtype(self) -> torch.dtype:
         """Of inputs, outputs and weights."""
         return DTYPES[self.graph.dtype]
-
-    @property
-    def activations(self) -> int:
-        """Numbers that all nodes together put out for one image."""
-        total = 0
-        for shape in self.shapes:
-            total += torch.Size(shape).numel()
-        return total
 
     @cached_property
     def fingerprint(self) -> str:
@@ -147,10 +145,10 @@ def read(data: bytes, *, limits: Limits | None = None) -> Artefact:
         raise BadArtefact("payloads", f"{len(payloads):,} bytes, but the table of tensors adds up to {stored:,}.")
     forms = {entry.name: entry.form for entry in table}
     network, places = build(graph, forms)
-    shapes = infer(network, graph, forms, limits)
+    inferred = infer(network, graph, forms, limits)
     _fill(network, graph, table, places, payloads)
     tensors = tuple(StoredTensor(e.name, e.encoding, e.shape, e.size, e.form) for e in table)
-    return Artefact(network, graph, tensors, len(data), tuple(shapes))
+    return Artefact(network, graph, tensors, len(data), *inferred)
 
 
 def fingerprint(network: nn.Module) -> str:

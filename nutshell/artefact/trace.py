@@ -19,7 +19,7 @@ _SIZES = object()  # stands for x.shape
 Call = tuple[nn.Module | None, list[Any]]
 
 
-def trace(network: nn.Module, input_shape: Shape) -> tuple[Graph, dict[str, Tensor]]:
+def trace(network: nn.Module, input_shape: Shape, *, values: bool = True) -> tuple[Graph, dict[str, Tensor]]:
     """Find the graph of a network in evaluation mode, and its tensors.
 
     Parameters
@@ -29,6 +29,8 @@ def trace(network: nn.Module, input_shape: Shape) -> tuple[Graph, dict[str, Tens
         ``torch.flatten`` under the name that the trace gives them; dropout and ``nn.Identity`` are left out.
     input_shape : tuple of int
         Shape of one image, ``(C, H, W)``.
+    values : bool
+        Whether the tensors must hold numbers that can be saved; a topology needs their shapes only.
 
     Returns
     -------
@@ -49,7 +51,7 @@ def trace(network: nn.Module, input_shape: Shape) -> tuple[Graph, dict[str, Tens
     try:
         tracer = _Tracer()
         traced = tracer.run(network)
-        return _Converter(network, traced, input_shape).convert()
+        return _Converter(network, traced, input_shape, values).convert()
     finally:
         for name, module in network.named_modules():
             module.training = was_training[name]
@@ -93,8 +95,8 @@ def possible() -> str:
 class _Converter:
     """Turns the nodes of a trace into nodes of a graph, one by one."""
 
-    def __init__(self, network: nn.Module, traced: fx.Graph, input_shape: Shape) -> None:
-        self.network, self.traced, self.input_shape = network, traced, input_shape
+    def __init__(self, network: nn.Module, traced: fx.Graph, input_shape: Shape, checked: bool) -> None:
+        self.network, self.traced, self.input_shape, self.checked = network, traced, input_shape, checked
         self.values: dict[fx.Node, Any] = {}
         self.nodes: list[Node] = []
         self.modules: dict[str, nn.Module] = {}
@@ -200,7 +202,8 @@ class _Converter:
                 if tensor is None:
                     continue
                 name = f"{path}.{local}"
-                _check_tensor(name, tensor)
+                if self.checked:
+                    _check_tensor(name, tensor)
                 if id(tensor) in first:
                     shared[name] = first[id(tensor)]
                 else:

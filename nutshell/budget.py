@@ -1,0 +1,344 @@
+"""Budgets: a ``.nut`` file against limits that the grader measures itself.
+
+Full marks at the limit, falling in a straight line to none at the limit plus its margin; the smallest share of all
+limits counts. The network must be a compressed form of the topology that the budget names.
+
+>>> from nutshell.checks import Limit
+>>> share_left(188_160, Limit("layer_bytes", at_most=188_160, layer=1))
+1.0
+>>> round(share_left(2.2, Limit("error_percent", at_most=2.0)), 3)
+0.6
+"""
+
+import html
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from nutshell.errors import Refused, WrongUse
+
+if TYPE_CHECKING:
+    from nutshell.artefact import Artefact, Limits
+    from nutshell.artefact.topology import Step, Topology
+    from nutshell.checks import Budget, Limit
+    from nutshell.data.dataset import Dataset
+    from nutshell.measure import Measurement
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Something that a budget can limit.
+
+    Attributes
+    ----------
+    words : str
+        What it is, with its unit.
+    by_layer : bool
+        Whether a limit on it names a layer.
+    margin : float, optional
+        Where marks end, above the limit; a tenth of the limit if ``None``.
+    digits : int
+        Decimals that are shown.
+    """
+
+    words: str
+    by_layer: bool = False
+    margin: float | None = None
+    digits: int = 0
+
+
+METRICS: dict[str, Metric] = {
+    "bytes": Metric("size of the file, bytes"),
+    "params": Metric("parameters"),
+    "nonzero": Metric("parameters that aren't zero"),
+    "macs": Metric("multiply-accumulates for one image"),
+    "energy_uj": Metric("estimated energy for one image, µJ", digits=3),
+    "error_percent": Metric("error, %", margin=0.5, digits=2),
+    "points_lost": Metric("error above the uncompressed network's, points", margin=0.5, digits=2),
+    "layer_bytes": Metric("bytes of the layer's tensors", by_layer=True),
+    "layer_params": Metric("parameters of the layer", by_layer=True),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One limit and how it was met.
+
+    Attributes
+    ----------
+    metric : str
+        Name, with the layer's number for a metric of one layer.
+    value, limit, ends_at : float
+        What was measured, where full marks end and where marks end.
+    share : float
+        Of the marks, 0 to 1.
+    """
+
+    metric: str
+    value: float
+    limit: float
+    ends_at: float
+    share: float
+    digits: int = 0
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Metric, value, limit, where marks end and share, as they are shown."""
+        numbers = (f"{number:,.{self.digits}f}" for number in (self.value, self.limit, self.ends_at))
+        return self.metric, *numbers, f"{100 * self.share:.0f} %"
+
+
+@dataclass(frozen=True)
+class BudgetResult:
+    """A judged budget.
+
+    Attributes
+    ----------
+    budget : str
+        Its name.
+    points : float
+        The marks: ``possible`` times the smallest share.
+    possible : float
+        Marks for full success.
+    rows : tuple of Row
+        One for each limit; empty if the file was refused.
+    reason : str
+        Why the file was refused; empty if it wasn't.
+    data : str
+        Data set and part that it was measured on.
+    fingerprint : str
+        Hash of the decoded weights, by which copies are found; empty if the file was refused unread.
+    measurement : Measurement, optional
+        All figures of the file.
+    """
+
+    budget: str
+    points: float
+    possible: float
+    rows: tuple[Row, ...] = ()
+    reason: str = ""
+    data: str = ""
+    fingerprint: str = ""
+    measurement: "Measurement | None" = None
+
+    @property
+    def share(self) -> float:
+        """Of the marks, 0 to 1."""
+        return min((row.share for row in self.rows), default=0.0)
+
+    def __str__(self) -> str:
+        from nutshell.measure import text_table
+
+        head = f"{self.budget}: {self.points:g} of {self.possible:g} points"
+        if self.reason:
+            return f"{head}. {self.reason}"
+        return f"{head}, measured on {self.data}\n{text_table(_HEAD, [row.cells for row in self.rows])}"
+
+    def _repr_html_(self) -> str:
+        from nutshell.measure import html_table
+
+        head = f"<p><b>{html.escape(self.budget)}</b>: {self.points:g} of {self.possible:g} points"
+        if self.reason:
+            return f"{head}. {html.escape(self.reason)}</p>"
+        table = html_table(_HEAD, [row.cells for row in self.rows])
+        return f"{head}, measured on {html.escape(self.data)}</p>{table}"
+
+
+_HEAD = ("metric", "value", "limit", "marks end at", "share")
+
+
+def check_limit(limit: "Limit") -> None:
+    """Refuse a limit that can't be judged: an unknown metric, a missing or needless layer, numbers out of range.
+
+    Raises
+    ------
+    WrongUse
+        Naming the value and the choices, so that a misspelt key is never ignored.
+
+    Examples
+    --------
+    >>> from nutshell.checks import Limit
+    >>> check_limit(Limit("layer_bytes", at_most=1000, layer=1))
+    """
+    if limit.metric not in METRICS:
+        near = get_close_matches(str(limit.metric), METRICS, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise WrongUse(f"A budget can't limit {limit.metric!r}.{hint} It can limit: {', '.join(METRICS)}.")
+    by_layer = METRICS[limit.metric].by_layer
+    if by_layer and (not isinstance(limit.layer, int) or limit.layer < 1):
+        raise WrongUse(f"{limit.metric}: layer={limit.layer!r}, give the number of a layer, from 1.")
+    if not by_layer and limit.layer is not None:
+        raise WrongUse(f"{limit.metric} is of the whole network: leave layer={limit.layer!r} out.")
+    if not math.isfinite(limit.at_most) or limit.at_most < 0:
+        raise WrongUse(f"{limit.metric}: at_most={limit.at_most!r}, must be a number that isn't negative.")
+    if limit.margin is not None and not (math.isfinite(limit.margin) and limit.margin >= 0):
+        raise WrongUse(f"{limit.metric}: margin={limit.margin!r}, must be a number that isn't negative.")
+
+
+def margin_of(limit: "Limit") -> float:
+    """How far above a limit the marks end: its own margin, or the metric's, or a tenth of the limit."""
+    if limit.margin is not None:
+        return limit.margin
+    usual = METRICS[limit.metric].margin
+    return limit.at_most / 10 if usual is None else usual
+
+
+def share_left(value: float, limit: "Limit") -> float:
+    """Share of the marks that a limit leaves: 1 up to it, then ``1 − (value − limit)/margin``, never below 0.
+
+    Parameters
+    ----------
+    value : float
+        What was measured, in the metric's unit.
+    limit : Limit
+        With or without its own margin; a margin of 0 is a sharp edge.
+
+    Returns
+    -------
+    float
+        0 to 1; 0 for a value that isn't a number.
+    """
+    if value <= limit.at_most:
+        return 1.0
+    margin = margin_of(limit)
+    return max(0.0, 1 - (value - limit.at_most) / margin) if margin > 0 and math.isfinite(value) else 0.0
+
+
+def judge(
+    budget: "Budget",
+    path: str | Path,
+    part: Literal["test", "validation"] = "test",
+    *,
+    limits: "Limits | None" = None,
+) -> BudgetResult:
+    """Judge a file against a budget.
+
+    Parameters
+    ----------
+    budget : Budget
+        From a unit's ``checks.py``.
+    path : str or Path
+        The ``.nut`` file.
+    part : {"test", "validation"}
+        Learners tune on validation, marks are given on test.
+    limits : Limits, optional
+        How large file and network may be.
+
+    Returns
+    -------
+    BudgetResult
+        With a reason and no points if the file is missing, damaged or hostile, or holds another network than a
+        compressed form of the topology.
+
+    Raises
+    ------
+    WrongUse
+        If the budget itself is wrong: a metric, layer, network or data set that doesn't exist.
+    """
+    from nutshell import artefact
+    from nutshell.data import load
+    from nutshell.measure import measure
+
+    for limit in budget.limits:
+        check_limit(limit)
+    expected = _expected(budget.topology)
+    for limit in budget.limits:
+        if limit.layer is not None and limit.layer > len(expected.layers):
+            raise WrongUse(f"{limit.metric}: layer={limit.layer}, but {budget.topology} has {len(expected.layers)}.")
+    if not Path(path).is_file():
+        return _refused(budget, f"There is no file {Path(path).name}: hand a network in first.")
+    try:
+        found = artefact.load(path, limits=limits)
+        layers = _matching_layers(found, expected, budget.topology)
+        data = load(budget.data)
+        measured = measure(found, data, part, limits=limits)
+    except Refused as error:
+        return _refused(budget, str(error))
+    rows = []
+    for limit in budget.limits:
+        if limit.metric == "points_lost":
+            value = round(float(measured.error_percent or 0) - _dense_error(budget.topology, data, part), 9)
+        else:
+            value = _value(limit, measured, found, layers)
+        rows.append(_row(limit, value))
+    share = min((row.share for row in rows), default=1.0)
+    return BudgetResult(budget.name, budget.points * share, budget.points, tuple(rows), "", str(measured.data),
+                        found.fingerprint, measured)
+
+
+def _refused(budget: "Budget", reason: str) -> BudgetResult:
+    return BudgetResult(budget.name, 0.0, budget.points, reason=reason)
+
+
+@lru_cache(maxsize=16)
+def _expected(name: str) -> "Topology":
+    from nutshell import models
+    from nutshell.artefact.topology import topology_of_network
+
+    if name not in models.BUILDERS:
+        raise WrongUse(f"There is no network called {name!r}. Choose one of: {', '.join(sorted(models.BUILDERS))}.")
+    return topology_of_network(models.build(name, device="meta"), models.INPUT_SHAPES[name])
+
+
+def _matching_layers(found: "Artefact", expected: "Topology", name: str) -> tuple["Step", ...]:
+    """The file's layers, numbered as in the topology; refused if it is another network."""
+    from nutshell.artefact.topology import difference, topology_of
+
+    forms = {tensor.name: tensor.form for tensor in found.tensors}
+    here = topology_of(found.graph, forms, found.shapes)
+    reason = difference(here, expected)
+    if reason:
+        raise Refused(f"This isn't {name}: {reason}. The file holds: {here.words}. Expected, after layers in a row "
+                      f"are taken together: {expected.words}.")
+    return tuple(here.steps[number] for number in expected.order)
+
+
+def _value(limit: "Limit", measured: "Measurement", found: "Artefact", layers: tuple["Step", ...]) -> float:
+    if METRICS[limit.metric].by_layer:
+        return _LAYER_VALUES[limit.metric](found, layers[(limit.layer or 1) - 1].modules)
+    return float(getattr(measured, limit.metric))
+
+
+def _layer_bytes(found: "Artefact", modules: tuple[str, ...]) -> float:
+    """Payloads of a layer's tensors; one that is shared with another layer counts in both."""
+    return sum(tensor.bytes for tensor in found.tensors if tensor.name in _tensors_of(found, modules))
+
+
+def _layer_params(found: "Artefact", modules: tuple[str, ...]) -> float:
+    return sum(tensor.form.elements for tensor in found.tensors
+               if tensor.name in _tensors_of(found, modules) and ".running_" not in tensor.name)
+
+
+def _tensors_of(found: "Artefact", modules: tuple[str, ...]) -> set[str]:
+    names = {tensor.name: tensor.name for tensor in found.tensors} | dict(found.graph.shared)
+    return {stored for name, stored in names.items() if name.rpartition(".")[0] in modules}
+
+
+_LAYER_VALUES: dict[str, Callable[["Artefact", tuple[str, ...]], float]] = {
+    "layer_bytes": _layer_bytes,
+    "layer_params": _layer_params,
+}
+
+
+_dense_errors: dict[tuple[str, str, str], float] = {}
+
+
+def _dense_error(topology: str, data: "Dataset", part: str) -> float:
+    """Error in percent of the shipped checkpoint on the same images; run once a process."""
+    from nutshell import checkpoints
+    from nutshell.training import evaluate
+
+    key = (topology, data.name, part)
+    if key not in _dense_errors:
+        _dense_errors[key] = evaluate(checkpoints.load(topology), getattr(data, part))[1]
+    return _dense_errors[key]
+
+
+def _row(limit: "Limit", value: float) -> Row:
+    name = limit.metric if limit.layer is None else f"{limit.metric} of layer {limit.layer}"
+    ends = limit.at_most + margin_of(limit)
+    return Row(name, value, limit.at_most, ends, share_left(value, limit), METRICS[limit.metric].digits)

@@ -1,0 +1,225 @@
+"""What a ``.nut`` file really is: its bytes, and the network in it counted and run. Nothing that it claims is used."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nutshell.errors import Refused, WrongUse
+
+if TYPE_CHECKING:
+    from nutshell.artefact import Artefact, Limits
+    from nutshell.data.dataset import Dataset, Split
+
+Part = Literal["test", "validation", "train"]
+_AT_A_TIME = 1 << 25  # numbers that are computed together, which bounds the memory of a run
+_KEYS = ("bytes", "params", "nonzero", "macs", "energy_uj", "accuracy", "error_percent")
+_HEAD = ("tensor", "encoding", "shape", "bytes", "share")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The figures of one file.
+
+    Attributes
+    ----------
+    bytes : int
+        Size of the file.
+    params : int
+        Parameters that the decoded network has; shared ones count once.
+    nonzero : int
+        Those that aren't zero.
+    macs : int
+        Multiply-accumulates for one image.
+    energy_uj : float
+        Estimated energy for one image, in microjoules; see ``assumption``.
+    accuracy : float or None
+        Share of images classified correctly, 0 to 1; ``None`` if it wasn't run on data.
+    error_percent : float or None
+        Share of images classified wrongly, 0 to 100.
+    data : str or None
+        Data set and part that it was run on.
+    tensors : tuple
+        Rows of name, encoding, shape, bytes and share of the file; they add up to the file.
+    assumption : str
+        What the estimate of energy rests on.
+    """
+
+    bytes: int
+    params: int
+    nonzero: int
+    macs: int
+    energy_uj: float
+    accuracy: float | None
+    error_percent: float | None
+    data: str | None
+    tensors: tuple[tuple[str, str, tuple[int, ...], int, float], ...] = field(default=(), repr=False)
+    assumption: str = field(default="", repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The seven figures by name, as ``nutshell measure --json`` prints them."""
+        return {key: getattr(self, key) for key in _KEYS}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The figures with their units, in words."""
+        rows = [
+            ("bytes", f"{self.bytes:,}"),
+            ("parameters", f"{self.params:,} ({self.nonzero:,} not zero)"),
+            ("multiply-accumulates", f"{self.macs:,} an image"),
+            ("energy", f"{self.energy_uj:,.3g} µJ an image, estimated"),
+        ]
+        if self.accuracy is not None:
+            rows += [("accuracy", f"{100 * self.accuracy:.2f} %"), ("error", f"{self.error_percent:.2f} %")]
+            rows += [("measured on", str(self.data))]
+        return rows
+
+    def __str__(self) -> str:
+        parts = [text_table(_HEAD, _tensor_rows(self)), text_table((), self.rows()), self.assumption]
+        return "\n\n".join(part for part in parts if part)
+
+    def _repr_html_(self) -> str:
+        return (html_table(("", ""), self.rows()) + html_table(_HEAD, _tensor_rows(self))
+                + f"<p>{html.escape(self.assumption)}</p>")
+
+
+def measure(
+    path: "str | Path | Artefact",
+    data: "str | Dataset | None" = None,
+    part: Part = "test",
+    *,
+    limits: "Limits | None" = None,
+) -> Measurement:
+    """Decode a ``.nut`` file, count the network and run it.
+
+    Parameters
+    ----------
+    path : str, Path or Artefact
+        The file, or what :func:`nutshell.artefact.load` made of it.
+    data : str or Dataset, optional
+        Name for :func:`nutshell.data.load`, or a data set; left out, nothing is run.
+    part : {"test", "validation", "train"}
+        Which images.
+    limits : Limits, optional
+        How large file and network may be, and how much may be computed.
+
+    Returns
+    -------
+    Measurement
+
+    Raises
+    ------
+    Refused
+        If the file is damaged or hostile, or the network doesn't fit the data.
+    WrongUse
+        If there is no such file, data set or part.
+    """
+    from nutshell import artefact, meter
+
+    limits = limits or artefact.Limits()
+    found = path if isinstance(path, artefact.Artefact) else artefact.load(path, limits=limits)
+    report = meter.count(found.network, (1, *found.input_shape))
+    stored = sum(tensor.bytes for tensor in found.tensors)
+    energy = meter.energy(report, bytes_per_weight=stored / report.total.parameters if report.total.parameters else 4)
+    right, images, used = 0, None, None
+    if data is not None:
+        dataset = _dataset(data)
+        used = f"{dataset.name}, {part}"
+        images = _part(dataset, part)
+        right = run(found, images, len(dataset.classes), limits)
+    return Measurement(
+        bytes=found.bytes,
+        params=report.total.parameters,
+        nonzero=report.total.nonzero or 0,
+        macs=report.total.macs,
+        energy_uj=energy.microjoules,
+        accuracy=None if images is None else right / len(images),
+        error_percent=None if images is None else 100 * (len(images) - right) / len(images),
+        data=used,
+        tensors=tuple(found.table()),
+        assumption=str(energy.assumption),
+    )
+
+
+def run(found: "Artefact", images: "Split", classes: int, limits: "Limits | None" = None) -> int:
+    """How many images a network classifies correctly, run in batches that keep memory bounded.
+
+    Raises
+    ------
+    Refused
+        If the network doesn't take such images, doesn't put out one number for each class, or would compute too long.
+    """
+    import torch
+
+    from nutshell import artefact
+
+    limits = limits or artefact.Limits()
+    shape, outputs = tuple(images.images.shape[1:]), found.shapes[-1]
+    if shape != found.input_shape:
+        raise Refused(f"The network takes images of shape {list(found.input_shape)}, the data have {list(shape)}.")
+    if outputs != (classes,):
+        raise Refused(f"The network puts out shape {list(outputs)}, the data have {classes} classes.")
+    _check_work(found, len(images), limits)
+    batch = max(1, min(1000, _AT_A_TIME // found.activations))
+    right = 0
+    with torch.inference_mode():
+        for start in range(0, len(images), batch):
+            chosen = slice(start, start + batch)
+            logits = found.network(images.inputs(chosen).to(found.dtype))
+            hit = (logits.argmax(1) == images.labels[chosen]) & torch.isfinite(logits).all(1)
+            right += int(hit.sum())
+    return right
+
+
+def _check_work(found: "Artefact", images: int, limits: "Limits") -> None:
+    macs = found.macs * images
+    if macs > limits.run_macs:
+        raise Refused(f"{images:,} images would take {macs:,} multiply-accumulates, "
+                      f"more than the {limits.run_macs:,} allowed.")
+
+
+def _dataset(data: "str | Dataset") -> "Dataset":
+    from nutshell.data import load
+
+    return load(data) if isinstance(data, str) else data
+
+
+def _part(dataset: "Dataset", part: str) -> "Split":
+    if part not in ("test", "validation", "train"):
+        raise WrongUse(f"part={part!r}: choose test, validation or train.")
+    return getattr(dataset, part)
+
+
+def _tensor_rows(measured: Measurement) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [
+        (name, encoding, "×".join(map(str, shape)), f"{size:,}", f"{100 * share:.1f} %")
+        for name, encoding, shape, size, share in measured.tensors
+    ]
+    return [*rows, ("total", "", "", f"{measured.bytes:,}", "100.0 %")]
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns side by side, numbers to the right.
+
+    Examples
+    --------
+    >>> print(text_table(("layer", "bytes"), [("fc1", "1,200"), ("fc2", "40")]))
+    layer  bytes
+    fc1    1,200
+    fc2       40
+    """
+    lines = [head, *rows] if head else list(rows)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    right = [all(row[column][:1].isdigit() or not row[column] for row in rows) and bool(head)
+             for column in range(len(widths))]
+    return "\n".join(
+        "  ".join(cell.rjust(width) if to_right else cell.ljust(width)
+                  for cell, width, to_right in zip(line, widths, right, strict=True)).rstrip()
+        for line in lines)
+
+
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same as HTML, with everything escaped."""
+    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
