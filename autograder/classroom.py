@@ -108,7 +108,7 @@ def make(folder: Path, wanted: tuple[str, ...] = ()) -> Made:
     made = Made(folder)
     with nbgrader_api(folder) as api:
         for unit in tqdm(chosen.units, desc="Releasing", unit="unit", leave=False, disable=None):
-            lab = build_lab(sources[unit.name], unit)
+            lab = build_lab(sources[unit.name], unit, folder / "source" / unit.folder)
             renewed = _release(api, folder, lab)
             _register_deadline(api, chosen, lab)
             (made.released if renewed else made.unchanged).append(unit.folder)

@@ -7,6 +7,7 @@ import ast
 import json
 from dataclasses import asdict
 
+from autograder.trial import replies
 from autograder.units import Source
 from nutshell.checks import Unit
 from nutshell.errors import Refused
@@ -14,14 +15,12 @@ from nutshell.errors import Refused
 HEADER = '"""Public checks of this lab, made by ``nutshell release``. Hidden ones run at grading."""\n'
 
 
-def desk_files(source: Source, unit: Unit | None = None) -> dict[str, bytes]:
-    """The files of ``desk/`` by name: ``unit.json``, ``public_checks.py`` and ``replies.bin``."""
-    from autograder.trial import record_replies
-
+def desk_files(source: Source, unit: Unit | None = None, replies_before: bytes | None = None) -> dict[str, bytes]:
+    """The files of ``desk/`` by name: ``unit.json``, ``public_checks.py`` and ``replies.bin``; see :func:`replies`."""
     return {
         "unit.json": unit_json(unit or source.unit),
         "public_checks.py": public_checks(source.checks_text, f"solutions/{source.unit.name}/checks.py").encode(),
-        "replies.bin": record_replies(source),
+        "replies.bin": replies(source, replies_before),
     }
 
 

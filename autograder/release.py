@@ -26,7 +26,7 @@ class Lab:
     files: dict[str, bytes]
 
 
-def build_lab(source: Source, unit: Unit | None = None) -> Lab:
+def build_lab(source: Source, unit: Unit | None = None, folder: Path | None = None) -> Lab:
     """Make the lab of a unit and try it: a blank notebook must score nothing, the solution everything.
 
     Parameters
@@ -35,6 +35,8 @@ def build_lab(source: Source, unit: Unit | None = None) -> Lab:
         The unit as its author wrote it.
     unit : Unit, optional
         The unit as a classroom wants it.
+    folder : Path, optional
+        Where the lab was written before; replies recorded there on another machine are kept if they still serve.
 
     Raises
     ------
@@ -50,7 +52,9 @@ def build_lab(source: Source, unit: Unit | None = None) -> Lab:
     try_blank(source, unit, learner)
     try_solution(source, unit, instructor)
     files = {f"{unit.folder}.ipynb": to_bytes(learner)}
-    files |= {f"desk/{name}": content for name, content in desk_files(source, unit).items()}
+    recorded = folder / "desk" / "replies.bin" if folder else None
+    before = recorded.read_bytes() if recorded and recorded.is_file() else None
+    files |= {f"desk/{name}": content for name, content in desk_files(source, unit, before).items()}
     return Lab(unit, to_bytes(instructor), files)
 
 
@@ -58,7 +62,7 @@ def expected_files(sources: Iterable[Source], root: Path) -> dict[Path, bytes]:
     """All files that release makes, by their paths under ``root``: the labs of the units, and every lesson."""
     files: dict[Path, bytes] = {}
     for source in sources:
-        lab = build_lab(source)
+        lab = build_lab(source, folder=root / "labs" / source.unit.folder)
         files |= {Path("labs") / lab.unit.folder / name: content for name, content in lab.files.items()}
     for text in sorted((root / "course" / "text").glob("*.md")):
         files[Path("course") / f"{text.stem}.ipynb"] = to_bytes(lesson_notebook(text.read_text(encoding="utf-8")))

@@ -158,7 +158,7 @@ def half_by_division(x):
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., units.Source]:
-    """Write the made-up unit, with some of its text replaced, and read it: ``tiny(checks=("points=2", "points=4"))``."""
+    """Write the made-up unit, some of its text replaced, and read it: ``tiny(checks=("points=2", "points=4"))``"""
     monkeypatch.setattr(solutions, "__path__", [str(tmp_path / "solutions")])
 
     def make(**replaced: tuple[str, str]) -> units.Source:

@@ -104,7 +104,7 @@ def test_leftovers_of_a_learner_s_notebook_are_found(tiny):
 
 def test_a_classroom_s_unit_changes_points_and_leaves_out_sections(tiny):
     source = tiny()
-    half, clip = source.unit.exercises
+    clip = source.unit.exercise("clip_at")
     only = source_notebook(source, replace(source.unit, exercises=(replace(clip, points=7),)))
     assert _ids(only) == ["given_1", "solution_clip_at", "check_clip_at", "given_2"]
     text = "\n".join(cell.source for cell in only.cells)
@@ -121,7 +121,7 @@ def test_edits_show_and_outputs_do_not(tiny):
 
 
 def test_lessons_are_deterministic_and_without_outputs():
-    text = "---\njupytext:\n  formats: ipynb,text//md:myst\n---\n\n# A\n\n```{code-cell} ipython3\n:tags: [x]\n1 + 1\n```\n"
+    text = "---\njupytext:\n  formats: ipynb,text//md:myst\n---\n\n# A\n\n```{code-cell} ipython3\n1 + 1\n```\n"
     first, second = (to_bytes(lesson_notebook(text)) for _ in range(2))
     assert first == second
     notebook = nbformat.reads(first.decode(), as_version=4)

@@ -1,0 +1,122 @@
+"""A lab is tried before it is handed out: a blank notebook scores nothing, the solution everything, over the wire."""
+
+import contextlib
+import io
+from typing import Any
+
+import nutshell
+from autograder.units import Source
+from nutshell.checks import Unit, checks_of
+from nutshell.errors import NutshellError, Refused
+from nutshell.wire.channel import Loopback, load_replies
+from nutshell.wire.running import OK, PUBLIC_SEED, Replies, Verdict, record, run_checks
+from nutshell.wire.standins import Implementation
+
+
+def try_blank(source: Source, unit: Unit, notebook: Any) -> None:
+    """Run the learner's notebook as it is released, and refuse it if a single check passes."""
+    names, _ = run_cells(notebook)
+    passed = [verdict for verdict in _verdicts(source, unit, names) if verdict.status == OK]
+    if passed:
+        found = "; ".join(f"{verdict.exercise} passes {verdict.check}" for verdict in passed)
+        raise Refused(
+            f"solutions/{source.unit.name}: a blank notebook scores: {found}. A check must need the learner's code."
+        )
+
+
+def try_solution(source: Source, unit: Unit, notebook: Any) -> None:
+    """Run the instructor's notebook, and refuse it if a cell raises or a check, public or hidden, doesn't pass."""
+    names, errors = run_cells(notebook)
+    if errors:
+        raise Refused(f"solutions/{source.unit.name}: with the solutions filled in, {errors[0]}.")
+    for verdict in _verdicts(source, unit, names):
+        if verdict.status != OK:
+            said = f"({verdict.status}): expected {verdict.expected}, got {verdict.got}. {verdict.cause}"
+            where = f"{verdict.exercise} fails {verdict.check}"
+            raise Refused(f"solutions/{source.unit.name}: the solution doesn't score full: {where} {said}")
+
+
+def replies(source: Source, before: bytes | None = None) -> bytes:
+    """What the reference answers to the public checks, recorded for the desk.
+
+    Parameters
+    ----------
+    source : Source
+        The unit.
+    before : bytes, optional
+        What was recorded earlier. It is kept if it still serves, since on another machine the last bits of a result
+        differ: the same questions, and the reference passes every check against it.
+    """
+    public = source.public_checks()
+    try:
+        found = record(public, source.reference)
+    except Exception as error:
+        raise Refused(f"solutions/{source.unit.name}: the reference fails its own public checks: {error}") from error
+    if before is not None and before != found and _still_serves(source, before, found):
+        return before
+    return found
+
+
+def _still_serves(source: Source, before: bytes, found: bytes) -> bool:
+    try:
+        questions = [
+            [(check, [label for label, _ in pairs]) for check, pairs in load_replies(data).items()]
+            for data in (before, found)
+        ]
+        if questions[0] != questions[1]:
+            return False
+        learner = over_the_wire(vars(source.reference))
+        verdicts = run_checks(source.public_checks(), learner, Replies(before), PUBLIC_SEED, include_hidden=False)
+    except NutshellError:  # a damaged file
+        return False
+    return all(verdict.status == OK for verdict in verdicts)
+
+
+def _verdicts(source: Source, unit: Unit, names: dict[str, Any]) -> list[Verdict]:
+    wanted = {exercise.name for exercise in unit.exercises}
+    checks = [check for check in checks_of(source.checks) if check.exercise in wanted]
+    return run_checks(checks, over_the_wire(names), over_the_wire(vars(source.reference)), PUBLIC_SEED, authoring=True)
+
+
+def run_cells(notebook: Any) -> tuple[dict[str, Any], list[str]]:
+    """Run a notebook's given and solution cells in a namespace of their own; experiments and checks are left out.
+
+    Returns
+    -------
+    names : dict
+        What the cells defined.
+    errors : list of str
+        One line for each cell that raised.
+    """
+    names: dict[str, Any] = {"__name__": "__main__"}
+    errors = []
+    with _without_a_desk(), contextlib.redirect_stdout(io.StringIO()):
+        for cell in notebook.cells:
+            marks = cell.metadata.get("nbgrader", {})
+            if cell.cell_type != "code" or not (
+                marks.get("solution") or marks.get("grade_id", "").startswith("given_")
+            ):
+                continue
+            try:
+                exec(compile(cell.source, f"<{marks.grade_id}>", "exec"), names)
+            except Exception as error:
+                errors.append(f"cell {marks.grade_id} raises {type(error).__name__}: {error}")
+    return names, errors
+
+
+def over_the_wire(names: dict[str, Any]) -> Implementation:
+    """Stand-ins for what a namespace holds, over the in-process channel."""
+    return Implementation(Loopback(dict(names)))
+
+
+@contextlib.contextmanager
+def _without_a_desk() -> Any:
+    """The calls of a lab's first cell do nothing while a lab is tried."""
+    names = ("check", "hand_in", "open_lab", "progress")
+    for name in names:
+        setattr(nutshell, name, lambda *arguments, **keywords: None)
+    try:
+        yield
+    finally:
+        for name in names:
+            delattr(nutshell, name)
