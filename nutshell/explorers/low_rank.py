@@ -249,9 +249,9 @@ def tucker(kernel: Tensor, side: int) -> widgets.Widget:
         panels[1].axvline(100, color=_BLACK, linestyle="--", label="one convolution")
         panels[1].set(xlabel="share of the convolution (%)", xlim=(0, 160), ylim=(-0.6, 1.6))
         panels[1].legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=2, frameon=False)
-        words = (f"R₁ = {rank_in}, R₂ = {rank_out}: {after['parameters']:,} weights instead of "
-                 f"{before['parameters']:,} ({before['parameters'] / after['parameters']:.2f} times fewer), "
-                 f"{after['MACs']:,} MACs instead of {before['MACs']:,} ({before['MACs'] / after['MACs']:.2f} times fewer), {100 * distance:.1f} % away")
+        fewer = {key: f"{after[key]:,} {key} instead of {before[key]:,} ({before[key] / after[key]:.2f} times fewer)"
+                 for key in after}
+        words = f"R₁ = {rank_in}, R₂ = {rank_out}: {fewer['parameters']}, {fewer['MACs']}, {100 * distance:.1f} % away"
         return f"<p><b>{words}</b></p>" + plots.as_html(
             panels[0].figure, "A map of the relative error for all pairs of ranks, with the line where Tucker-2 stops "
             f"saving parameters, and bars of parameters and MACs against the convolution. {words}.").data

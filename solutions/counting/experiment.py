@@ -1,0 +1,78 @@
+"""Measure what unit 01's lesson quotes: counts of six networks, and how long this machine takes for three of them.
+
+``python -m solutions.counting.experiment`` writes ``results/counting.json``.
+"""
+
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from nutshell import meter, models, results
+from nutshell.explorers.counting import NETWORKS, report_of, shares
+
+TIMED = ("pilotnet", "alexnet", "googlenet", "resnet-50", "vgg-16")
+RUNS = 15
+
+
+def counts(name: str) -> dict:
+    """Counts and estimated energies of one network for one image."""
+    report, part = report_of(name), shares(name)
+    energy = {number: meter.energy(report, bytes_per_weight=size) for number, size in (("fp32", 4), ("int8", 1))}
+    return {
+        "input_shape": list(models.INPUT_SHAPES[name]),
+        "parameters": report.total.parameters,
+        "macs": report.total.macs,
+        "bias_adds": report.total.bias_adds,
+        "activations": report.total.activations,
+        "linear_share_of_parameters_percent": round(part["parameters"]["linear"], 2),
+        "convolution_share_of_macs_percent": round(part["MACs"]["convolution"], 2),
+        "energy_fp32_uj": round(energy["fp32"].total_uj, 2),
+        "energy_int8_uj": round(energy["int8"].total_uj, 2),
+    }
+
+
+def latency(name: str, runs: int = RUNS) -> dict:
+    """Milliseconds for one image on this machine's processor, one thread, after three images to warm up."""
+    network = models.build(name).eval()
+    image = torch.zeros(1, *models.INPUT_SHAPES[name])
+    times = []
+    with torch.inference_mode():
+        for run in range(runs + 3):
+            start = time.perf_counter()
+            network(image)
+            if run >= 3:
+                times.append(1000 * (time.perf_counter() - start))
+    low, middle, high = statistics.quantiles(times, n=4)
+    seconds = middle / 1000
+    return {"median_ms": round(middle, 3), "quartiles_ms": [round(low, 3), round(high, 3)], "least_ms": round(min(times), 3),
+            "runs": runs, "gmacs_per_second": round(report_of(name).total.macs / seconds / 1e9, 2)}
+
+
+def machine() -> str:
+    """The processor in words."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
+        if cpuinfo.exists() else []
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores shared with other work"
+
+
+def main() -> None:
+    """Count, time and write the results."""
+    torch.set_num_threads(1)
+    file = results.save(
+        "counting",
+        command="python -m solutions.counting.experiment",
+        data="none: counts need shapes only, and the latency of a dense network doesn't depend on the image",
+        networks={name: counts(name) for name in NETWORKS},
+        latency={"machine": machine(), "threads": 1, "torch": torch.__version__, "format": "fp32, batch 1",
+                 "networks": {name: latency(name) for name in TIMED}},
+    )
+    print(f"Wrote {file}.")
+
+
+if __name__ == "__main__":
+    main()
