@@ -2,10 +2,10 @@
 
     python -m solutions.low_rank.experiment
 
-writes ``results/low_rank.json`` and ``results/low_rank.nut``. About fifteen minutes on one core; dense networks are kept
-in ``trained/`` and not trained again. A seed stands for a whole pipeline: a network trained from scratch by the recipe of the
-checkpoint that ships (which is seed 0), factorised and fine-tuned. The rank is chosen on validation images; the test
-images are looked at once, for the rank chosen and for the dense networks beside it.
+writes ``results/low_rank.json`` and ``results/low_rank.nut``. About fifteen minutes on one core; dense networks are
+kept in ``trained/`` and not trained again. A seed stands for a whole pipeline: a network trained from scratch by the
+recipe of the checkpoint that ships (which is seed 0), factorised and fine-tuned. The rank is chosen on validation
+images; the test images are looked at once, for the rank chosen and for the dense networks beside it.
 """
 
 import copy
@@ -48,12 +48,12 @@ def main(keep: Path) -> None:
                    f"{rows[-1]['validation_error_percent']} after")
     baseline = errors(dense, images, "validation")
     rank = choose(rows, sum(baseline) / len(baseline))
-    torch_bytes = artefact.save(networks[rank][0], results.folder() / "low_rank.nut", input_shape=(1, 28, 28))
+    file_bytes = artefact.save(networks[rank][0], results.folder() / "low_rank.nut", input_shape=(1, 28, 28))
     reference = {
         "rank": rank,
         "first_layer_bytes": layer_bytes(networks[rank][0].fc1),
         "first_layer_rate": layer_bytes(dense[0].fc1) / layer_bytes(networks[rank][0].fc1),
-        "file_bytes": torch_bytes,
+        "file_bytes": file_bytes,
         "test_error_percent": summary(errors(networks[rank], images, "test")),
         "dense_test_error_percent": summary(errors(dense, images, "test")),
         "dense_fine_tuned_alike_test_error_percent": summary(errors(tuned, images, "test")),
@@ -62,8 +62,9 @@ def main(keep: Path) -> None:
         reference["test_error_percent"]["each"], reference["dense_test_error_percent"]["each"], strict=True)])
     file = results.save(
         "low_rank", command=COMMAND, data=images.name, network=NETWORK, layer="fc1", seeds=list(SEEDS),
-        fine_tuning=vars(FINE_TUNING), rank_chosen_by=f"smallest rank whose mean validation error is at most {TOLERANCE} "
-        "points above the dense networks'", dense_first_layer_bytes=layer_bytes(dense[0].fc1),
+        fine_tuning=vars(FINE_TUNING),
+        rank_chosen_by=f"smallest with a mean validation error of at most {TOLERANCE} points above the dense networks'",
+        dense_first_layer_bytes=layer_bytes(dense[0].fc1),
         dense_validation_error_percent=summary(baseline),
         dense_fine_tuned_alike_validation_error_percent=summary(errors(tuned, images, "validation")),
         rows=rows, reference=reference)
