@@ -139,6 +139,22 @@ class Unit:
         raise KeyError(f"{self.name} has no exercise {name!r}; it has {', '.join(e.name for e in self.exercises)}.")
 
 
+def unit_from_data(data: dict[str, Any]) -> Unit:
+    """A unit from what ``dataclasses.asdict`` made of it, or JSON of that.
+
+    Examples
+    --------
+    >>> from dataclasses import asdict
+    >>> unit = Unit(3, "low_rank", "Low rank", (Exercise("truncate", points=2, minutes=10),))
+    >>> unit_from_data(asdict(unit)) == unit
+    True
+    """
+    budgets = [Budget(**{**budget, "limits": tuple(Limit(**limit) for limit in budget["limits"])})
+               for budget in data["budgets"]]
+    exercises = tuple(Exercise(**exercise) for exercise in data["exercises"])
+    return Unit(data["number"], data["name"], data["title"], exercises, tuple(budgets))
+
+
 @dataclass(frozen=True)
 class Check:
     """A check with what the decorator said of it; ``function(learner, reference, rng)`` returns or raises."""
