@@ -18,6 +18,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from autograder.stubs import STUB, bound_names, needed_names, public_names, solution_cell
 from autograder.units import Source
+from nutshell.budget import METRICS, check_limit, margin_of
 from nutshell.checks import Budget, Exercise, Unit
 from nutshell.errors import Refused
 
@@ -285,6 +286,8 @@ def _exercise_cells(exercise: Exercise, solution: str, unit: str) -> list[Notebo
 
 
 def _budget_cells(budget: Budget, unit: str) -> list[NotebookNode]:
+    for limit in budget.limits:
+        check_limit(limit)
     lines = [
         f"**`{budget.name}`** · budget · {_marks(budget.points)} · {budget.minutes} minutes · hand in `{budget.file}`, "
         f"a compressed {budget.topology}, measured on the test images of {budget.data}",
@@ -293,9 +296,10 @@ def _budget_cells(budget: Budget, unit: str) -> list[NotebookNode]:
         "|---|---|---|",
     ]
     for limit in budget.limits:
-        margin = limit.margin if limit.margin is not None else 0.1 * limit.at_most
-        layer = f" of layer {limit.layer}" if limit.layer is not None else ""
-        lines.append(f"| `{limit.metric}`{layer} | {limit.at_most:,g} | {limit.at_most + margin:,g} |")
+        metric = METRICS[limit.metric]
+        words = metric.words if limit.layer is None else f"{metric.words}, layer {limit.layer}"
+        full, none = (f"{value:,.{metric.digits}f}" for value in (limit.at_most, limit.at_most + margin_of(limit)))
+        lines.append(f"| {words} | {full} | {none} |")
     return [
         _text("\n".join(lines), f"about-{budget.name}".replace("_", "-")[:64]),
         _check_cell(budget.name, budget.points, unit),

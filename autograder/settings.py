@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nutshell.budget import margin_of
 from nutshell.checks import Budget, Exercise, Limit, Unit
 from nutshell.errors import WrongUse
 
@@ -129,7 +130,7 @@ def template(units: Iterable[Unit], handed_out: Iterable[str]) -> str:
                 f"[{unit.name}.limits.{budget.name}]  # full marks up to at_most, none from at_most + margin on",
             ]
             lines += [
-                f"# {limit_key(limit)} = {{ at_most = {limit.at_most:.12g}, margin = {margin(limit):.12g} }}"
+                f"# {limit_key(limit)} = {{ at_most = {limit.at_most:.12g}, margin = {margin_of(limit):.12g} }}"
                 for limit in budget.limits
             ]
     return "\n".join(lines) + "\n"
@@ -144,11 +145,6 @@ def limit_key(limit: Limit) -> str:
     ('bytes', 'layer_bytes_1')
     """
     return limit.metric if limit.layer is None else f"{limit.metric}_{limit.layer}"
-
-
-def margin(limit: Limit) -> float:
-    """How far beyond the limit marks end: what the limit says, else a tenth of it."""
-    return 0.1 * limit.at_most if limit.margin is None else limit.margin
 
 
 def _unit(path: Path, unit: Unit, table: dict[str, Any]) -> Unit:

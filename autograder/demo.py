@@ -1,0 +1,214 @@
+"""``nutshell demo``: the round trip on made-up submissions, from labs to marks and feedback, without a browser."""
+
+import ast
+import inspect
+import json
+import shutil
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+from tqdm import tqdm
+
+from autograder import classroom, settings, units
+from autograder.notebooks import release_notebook, source_notebook, to_bytes
+from autograder.units import Source
+from nutshell.checks import Answer, Budget, Unit, answers_of
+from nutshell.errors import Trouble
+
+if TYPE_CHECKING:
+    from nbgrader.apps.api import NbGraderAPI
+
+RIGHT, PARTLY, BLANK = "ada", "ben", "cleo"
+STUDENTS = {RIGHT: "all right", PARTLY: "partly wrong", BLANK: "blank"}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Points of one student for one exercise or budget."""
+
+    student: str
+    unit: str
+    name: str
+    points: float
+    possible: float
+
+
+@dataclass
+class Report:
+    """What the demo did: the classroom's folder, marks, measured budgets, and where the feedback lies."""
+
+    folder: Path
+    marks: list[Mark] = field(default_factory=list)
+    budgets: list[dict[str, Any]] = field(default_factory=list)
+    feedback: list[Path] = field(default_factory=list)
+    graded: int = 0
+
+    def as_data(self) -> dict[str, Any]:
+        return {
+            "folder": str(self.folder),
+            "graded_now": self.graded,
+            "marks": [vars(mark) for mark in self.marks],
+            "budgets": self.budgets,
+            "feedback": [str(path) for path in self.feedback],
+        }
+
+
+def run(folder: Path, wanted: tuple[str, ...] = ()) -> Report:
+    """Make a classroom, hand in for three students, grade what is new, and read the marks.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the classroom is made; one that the demo made earlier is used again.
+    wanted : tuple of str
+        Units; all if empty.
+    """
+    existing = (folder / settings.FILE).is_file()
+    classroom.make(folder, () if existing else wanted)
+    chosen = settings.read(folder / settings.FILE, [source.unit for source in units.chosen(())])
+    report = Report(folder)
+    work = [(unit, student) for unit in chosen.units for student in STUDENTS]
+    new = [(unit, student) for unit, student in work if submit(folder, units.load(unit.name), unit, student)]
+    with classroom.nbgrader_api(folder) as api:
+        for unit, student in tqdm(new, desc="Grading", unit="submission", leave=False, disable=None):
+            _grade(api, unit, student)
+        report.graded = len(new)
+        for unit, student in work:
+            report.marks += _marks(api, unit, student)
+            report.budgets += _measured(folder, unit, student)
+            report.feedback.append(folder / "feedback" / student / unit.folder / f"{unit.folder}.html")
+    return report
+
+
+def submit(folder: Path, source: Source, unit: Unit, student: str) -> bool:
+    """Write a student's submission; returns whether it has to be graded: it is new, or was never graded to the end."""
+    place = folder / "submitted" / student / unit.folder
+    name = f"{unit.folder}.ipynb"
+    released = nbformat.read(folder / "release" / unit.folder / name, as_version=nbformat.NO_CONVERT)
+    notebook = _filled_in(released, source, unit, student)
+    feedback = folder / "feedback" / student / unit.folder / f"{unit.folder}.html"
+    same = (place / name).is_file() and (place / name).read_bytes() == to_bytes(notebook)
+    if same and feedback.is_file() and feedback.stat().st_mtime >= (place / name).stat().st_mtime:
+        return False
+    place.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(folder / "release" / unit.folder / "desk", place / "desk", dirs_exist_ok=True)
+    for budget in unit.budgets:
+        if student != BLANK:
+            hand_in(source, unit, budget, place / budget.file, right=student == RIGHT)
+    (place / name).write_bytes(to_bytes(notebook))
+    return True
+
+
+def hand_in(source: Source, unit: Unit, budget: Budget, path: Path, right: bool) -> None:
+    """Put a network beside a submission: the unit's reference result, or the network before it was compressed.
+
+    A unit's reference result is kept as ``results/<file>``. Where it isn't there yet, the lab's own experiments are run
+    with the solutions filled in.
+    """
+    from nutshell import artefact, checkpoints, results
+    from nutshell.models import INPUT_SHAPES
+
+    if not right:
+        artefact.save(checkpoints.load(budget.topology), path, input_shape=INPUT_SHAPES[budget.topology])
+        return
+    kept = results.folder() / budget.file
+    if kept.is_file():
+        shutil.copy(kept, path)
+        return
+    work_through(source, unit, path.parent)
+    if not path.is_file():
+        raise Trouble(f"The lab of {unit.name} with its solutions made no {budget.file}.")
+
+
+def work_through(source: Source, unit: Unit, place: Path) -> None:
+    """Run a lab with its solutions from top to bottom in a folder, experiments included, as a learner would."""
+    from nbclient import NotebookClient
+
+    notebook = release_notebook(source_notebook(source, unit))
+    for cell in notebook.cells:
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            cell.source = _solutions(source, unit)[cell.metadata.nbgrader.grade_id]
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(place)}}).execute()
+
+
+def partly_wrong(source: Source, unit: Unit) -> dict[str, Answer]:
+    """One mutant for every second exercise."""
+    answers = [answer for answer in answers_of(source.mutants) if not answer.right]
+    chosen = [exercise.name for exercise in unit.exercises][1::2]
+    return {name: next(answer for answer in answers if answer.exercise == name) for name in chosen}
+
+
+def _filled_in(notebook: nbformat.NotebookNode, source: Source, unit: Unit, student: str) -> nbformat.NotebookNode:
+    solutions = _solutions(source, unit)
+    wrong = partly_wrong(source, unit) if student == PARTLY else {}
+    for cell in notebook.cells:
+        marks = cell.metadata.get("nbgrader", {})
+        if student != BLANK and marks.get("solution"):
+            exercise = marks.grade_id.removeprefix("solution_")
+            cell.source = _text_of(wrong[exercise]) if exercise in wrong else solutions[marks.grade_id]
+    return notebook
+
+
+def _solutions(source: Source, unit: Unit) -> dict[str, str]:
+    cells = source_notebook(source, unit).cells
+    return {
+        cell.metadata.nbgrader.grade_id: cell.source
+        for cell in cells
+        if cell.metadata.get("nbgrader", {}).get("solution")
+    }
+
+
+def _text_of(answer: Answer) -> str:
+    """The text of a mutant as a learner would have written it: under the exercise's name, without the decorator."""
+    text = textwrap.dedent(inspect.getsource(answer.implementation))
+    node = ast.parse(text).body[0]
+    assert isinstance(node, ast.FunctionDef | ast.ClassDef)
+    node.name, node.decorator_list = answer.exercise, []
+    return ast.unparse(node)
+
+
+def _grade(api: "NbGraderAPI", unit: Unit, student: str) -> None:
+    for step in (api.autograde, api.generate_feedback):
+        result = step(unit.folder, student)
+        if not result["success"]:
+            raise Trouble(f"nbgrader failed on {student}'s {unit.folder}: {result.get('log') or result.get('error')}")
+
+
+def _marks(api: "NbGraderAPI", unit: Unit, student: str) -> Iterator[Mark]:
+    with api.gradebook as gradebook:
+        for item in (*unit.exercises, *unit.budgets):
+            grade = gradebook.find_grade(f"check_{item.name}", unit.folder, unit.folder, student)
+            yield Mark(student, unit.name, item.name, float(grade.score), float(grade.max_score))
+
+
+def _measured(folder: Path, unit: Unit, student: str) -> Iterator[dict[str, Any]]:
+    from nutshell.budget import judge
+
+    cache = folder / "measured.json"
+    known = json.loads(cache.read_text()) if cache.is_file() else {}
+    for budget in unit.budgets:
+        file = folder / "submitted" / student / unit.folder / budget.file
+        key = f"{student}/{unit.name}/{budget.name}"
+        if not file.is_file():
+            continue
+        stamp = [file.stat().st_mtime, repr(budget)]
+        if known.get(key, {}).get("stamp") != stamp:
+            result = judge(budget, file)
+            rows = [dict(metric=row.metric, value=row.value, limit=row.limit, share=row.share) for row in result.rows]
+            known[key] = {
+                "stamp": stamp,
+                "student": student,
+                "unit": unit.name,
+                "budget": budget.name,
+                "points": result.points,
+                "possible": result.possible,
+                "rows": rows,
+                "reason": result.reason,
+                "data": result.data,
+            }
+            cache.write_text(json.dumps(known))
+        yield {name: value for name, value in known[key].items() if name != "stamp"}
