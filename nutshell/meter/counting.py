@@ -14,6 +14,10 @@ from nutshell.meter.recorder import Recorder, Uncounted
 from nutshell.meter.report import LayerCount, Operation, Report, StoredTensor
 from nutshell.meter.stored import stored_tensors
 
+# Stored values and inputs up to which a network on the CPU is simply run there: torch loads its shape functions for
+# the meta device only when they are needed, which takes seconds.
+_SMALL = 2_000_000
+
 
 def count(
     network: nn.Module,
@@ -26,8 +30,8 @@ def count(
 ) -> Report:
     """Count parameters, multiply-accumulates and all other operations of a network, from one execution of it.
 
-    The network runs as it does at inference (``eval`` mode, no gradients), on tensors of the meta device that have
-    shapes and no values, so that counting is quick and takes no memory. Functional calls, groups, shared weights and
+    The network runs as it does at inference (``eval`` mode, no gradients). All but small networks run on tensors of the
+    meta device, which have shapes and no values, so that counting is quick and takes no memory. Functional calls, groups, shared weights and
     recurrent layers count what they execute; a masked dense layer counts dense. The network, its statistics and the
     random state are left as they were.
 
@@ -42,8 +46,8 @@ def count(
     dtype : torch.dtype, optional
         Of the input; that of the network's first floating tensor if left out.
     device : str, optional
-        ``"meta"``, or ``"own"`` for the network's own device. If left out, meta is tried first and the own device
-        where the network needs values.
+        ``"meta"``, or ``"own"`` for the network's own device. If left out, a small network on the CPU runs there, any
+        other on meta, or on its own device if it needs values.
     unknown : {"refuse", "list"}
         What to do with an operation that the meter has no rule for.
 
@@ -101,10 +105,12 @@ def _inputs(network: nn.Module, input_shape: Any, inputs: Any, dtype: torch.dtyp
 
 
 def _execute(network: nn.Module, given: tuple[Tensor, ...], device: str | None, strict: bool) -> tuple[Recorder, str]:
-    """Run on meta, or on the network's own device where asked to or where meta cannot tell."""
-    own = next((tensor.device for tensor in (*network.parameters(), *network.buffers())), torch.device("cpu"))
+    """Run on meta, or on the network's own device where asked to, where meta cannot tell, or where it is quicker."""
+    stored = [*network.parameters(), *network.buffers()]
+    own = next((tensor.device for tensor in stored), torch.device("cpu"))
     must_meta = device == "meta" or own.type == "meta"
-    if must_meta or (device is None and standins.fits_meta(network)):
+    small = own.type == "cpu" and sum(tensor.numel() for tensor in (*stored, *given)) <= _SMALL
+    if must_meta or (device is None and not small and standins.fits_meta(network)):
         try:
             return _run(network, [tensor.to("meta") for tensor in given], standins.on_meta, strict), "meta"
         except Uncounted:

@@ -11,6 +11,7 @@ ATTENTION = _set(
     """
     _scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu
     _scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention
+    _scaled_dot_product_fused_attention_overrideable
     """
 )
 FOURIER = _set("_fft_c2c _fft_r2c _fft_c2r")
@@ -22,12 +23,12 @@ ACTIVATIONS = _set(
     """
 )
 ADDITIONS = _set("add sub rsub")
-MULTIPLICATIONS = _set("mul div square addcmul addcdiv")
+MULTIPLICATIONS = _set("mul div square addcmul addcdiv floor_divide")
 BINARY = _set("bitwise_xor bitwise_and bitwise_or bitwise_not __xor__ __and__ __or__")
 REDUCTIONS = _set(
     """
     sum mean prod amax amin max min argmax argmin var std var_mean std_mean cumsum cumprod norm linalg_vector_norm
-    logsumexp any all nansum count_nonzero sort topk median
+    logsumexp any all nansum count_nonzero sort topk median nanmedian mode kthvalue aminmax cummax cummin trace dist
     """
 )
 SOFTMAX = _set("_softmax _log_softmax _safe_softmax")
@@ -39,7 +40,7 @@ BATCH_NORMS = _set(
     _native_batch_norm_legit_functional _batch_norm_with_update _batch_norm_no_update cudnn_batch_norm
     """
 )
-OTHER_NORMS = _set("native_layer_norm native_group_norm _fused_rms_norm")
+OTHER_NORMS = _set("native_layer_norm native_group_norm _fused_rms_norm _weight_norm_interface")
 
 WINDOW_POOLS = {  # name: dimensions of the window, which is the second argument
     "max_pool2d_with_indices": 2,
@@ -84,6 +85,8 @@ FREE = _set(
     bernoulli uniform normal random randperm rand randn randint rand_like randn_like
     _unsafe_view _reshape_copy unsafe_split unsafe_split_with_sizes unsafe_chunk split_copy view_copy permute_copy
     resize set lift_fresh lift_fresh_copy _conj_physical resolve_conj resolve_neg
-    _to_dense _to_sparse _to_sparse_csr
+    slice_scatter select_scatter diagonal_scatter as_strided_scatter max_unpool2d max_unpool3d empty_permuted
+    t transpose squeeze unsqueeze as_strided swapaxes swapdims _pack_padded_sequence _pad_packed_sequence
+    multinomial exponential hann_window _assert_async _assert_scalar _to_dense _to_sparse _to_sparse_csr _pin_memory complex
     """
 )

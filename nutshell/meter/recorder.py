@@ -53,6 +53,10 @@ class Recorder(TorchDispatchMode):
         """``id`` of the network's tensors that were operands of multiply-accumulates."""
         return {id_ for id_, tensor in self._stand_ins.items() if place_of(tensor) in self._multiplied}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # True would import the whole compiler, two seconds, to keep it from compiling us
+
     def __enter__(self) -> "Recorder":
         for module in self._paths:
             self._handles.append(module.register_forward_pre_hook(self._enter_module, prepend=True))

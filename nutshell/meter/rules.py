@@ -91,12 +91,12 @@ def rule_of(func: Any) -> Rule | None:
     name = name_of(func)
     if name in _RULES:
         return _RULES[name]
-    if torch.Tag.pointwise in func.tags:
+    if _is_pointwise(func, name):
         return _pointwise
     returns = func._schema.returns
     if returns and all(r.alias_info is not None and not r.alias_info.is_write for r in returns):
         return _free  # a view
-    if not any("Tensor" in str(r.type) for r in returns):
+    if returns and not any("Tensor" in str(r.type) for r in returns):
         return _free  # a question about a tensor, such as its size
     return None
 
@@ -113,6 +113,12 @@ def name_of(func: Any) -> str:
     if namespace != "aten":
         return f"{namespace}::{name}"
     return name if name.startswith("__") else name.rstrip("_")
+
+
+def _is_pointwise(func: Any, name: str) -> bool:
+    # In-place variants often lack the tag that the plain operation has.
+    plain = getattr(getattr(torch.ops.aten, name, None), func._overloadname, func)
+    return torch.Tag.pointwise in func.tags or torch.Tag.pointwise in plain.tags
 
 
 def _free(call: Call) -> Iterator[Cost]:
@@ -299,6 +305,7 @@ def _table() -> dict[str, Rule]:
         "addr": _outer,
         "_trilinear": _trilinear,
         "_cdist_forward": _distance,
+        "_euclidean_dist": _distance,
         "mkldnn_rnn_layer": _lstm_layer,
         "native_dropout": _dropout,
         "_embedding_bag": _embedding_bag,
