@@ -48,16 +48,22 @@ def latency(name: str, runs: int = RUNS) -> dict:
                 times.append(1000 * (time.perf_counter() - start))
     low, middle, high = statistics.quantiles(times, n=4)
     seconds = middle / 1000
-    return {"median_ms": round(middle, 3), "quartiles_ms": [round(low, 3), round(high, 3)], "least_ms": round(min(times), 3),
-            "runs": runs, "gmacs_per_second": round(report_of(name).total.macs / seconds / 1e9, 2)}
+    return {
+        "median_ms": round(middle, 3),
+        "quartiles_ms": [round(low, 3), round(high, 3)],
+        "least_ms": round(min(times), 3),
+        "runs": runs,
+        "gmacs_per_second": round(report_of(name).total.macs / seconds / 1e9, 2),
+    }
 
 
 def machine() -> str:
     """The processor in words."""
     cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
-        if cpuinfo.exists() else []
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores shared with other work"
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor() or platform.machine()
+    return f"{processor}, {os.cpu_count()} cores shared with other work"
 
 
 def main() -> None:

@@ -124,7 +124,8 @@ def network_cost(layers: list[dict], input_shape: tuple[int, ...]) -> dict:
     for number, layer in enumerate(layers, start=1):
         kind = layer.get("kind")
         if kind not in known or set(layer) - known[kind]:
-            raise ValueError(f"Layer {number}, {layer}: kinds and keys are {known}.")
+            rule = f"the keys are {sorted(known[kind])}" if kind in known else f"the kinds are {sorted(known)}"
+            raise ValueError(f"Layer {number}, {layer}: {rule}.")
         if kind == "linear":
             fan_in, outputs, sides = math.prod(shape), layer["outputs"], ()
         else:

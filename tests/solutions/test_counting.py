@@ -1,0 +1,144 @@
+"""Unit 01: the reference counts to the digit, every wrong answer is rejected, every right one accepted, both ways."""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from autograder.answers import judge_answer, too_few
+from autograder.units import load
+from nutshell.checks import answers_of, checks_of
+from nutshell.wire.channel import Loopback
+from nutshell.wire.running import OK, run_checks
+from nutshell.wire.standins import Implementation
+from solutions.counting import checks, mutants, reference
+
+LESSON = Path(__file__).parents[2] / "course" / "text" / "01_counting.md"
+
+
+@pytest.mark.parametrize("answer", answers_of(mutants), ids=lambda a: f"{a.exercise}-{a.implementation.__name__}")
+def test_answers_are_judged_as_wanted_directly_and_over_the_wire(answer):
+    outcome = judge_answer(load("counting"), answer)
+    assert outcome.as_wanted, outcome
+
+
+def test_every_exercise_has_enough_answers_and_checks_of_both_kinds():
+    source = load("counting")
+    assert too_few(source) == []
+    for exercise in source.unit.exercises:
+        hidden = [check.hidden for check in checks_of(checks, exercise.name)]
+        assert any(hidden) and not all(hidden), exercise.name
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_reference_passes_under_any_seed(seed):
+    names = {exercise.name: getattr(reference, exercise.name) for exercise in checks.UNIT.exercises}
+    over_the_wire = Implementation(Loopback(names))
+    verdicts = run_checks(checks_of(checks), over_the_wire, over_the_wire, seed, authoring=True)
+    assert [verdict for verdict in verdicts if verdict.status != OK] == []
+
+
+def test_the_core_fits_into_its_time():
+    core = [exercise for exercise in checks.UNIT.exercises if not exercise.extension]
+    assert len(core) <= 6 and 60 <= sum(exercise.minutes for exercise in core) <= 90
+
+
+small = st.integers(1, 4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(channels=small, filters=small, groups=small, height=st.integers(1, 12), width=st.integers(1, 12), kernel=small,
+       stride=small, padding=st.integers(0, 3), dilation=st.integers(1, 3), bias=st.booleans())
+def test_layer_cost_agrees_with_torch_or_refuses_with_it(channels, filters, groups, height, width, kernel, stride, padding,
+                                                         dilation, bias):
+    shape, outputs = (channels * groups, height, width), filters * groups
+    layer = nn.Conv2d(shape[0], outputs, kernel, stride, padding, dilation, groups, bias)
+    try:
+        image = layer(torch.zeros(1, *shape))[0]
+    except RuntimeError:  # torch: the kernel is larger than the padded input
+        with pytest.raises(ValueError, match="spans"):
+            reference.layer_cost(shape, outputs, kernel, stride, padding, dilation, groups, bias)
+        return
+    cost = reference.layer_cost(shape, outputs, kernel, stride, padding, dilation, groups, bias)
+    assert cost["output_shape"] == tuple(image.shape)
+    assert cost["parameters"] == sum(p.numel() for p in layer.parameters())
+    assert cost["macs"] == image.numel() * layer.weight[0].numel()
+    assert cost["bias_adds"] == (image.numel() if bias else 0)
+
+
+def test_alexnet_layer_by_layer_as_the_errata_have_it():
+    cost = reference.network_cost(checks.ALEXNET, (3, 227, 227))
+    weights = [row["parameters"] - row["output_shape"][0] for row in cost["layers"] if row["macs"]]
+    assert weights == [34_848, 307_200, 884_736, 663_552, 442_368, 37_748_736, 16_777_216, 4_096_000]
+    macs = [row["macs"] for row in cost["layers"] if row["macs"]]
+    assert macs == [105_415_200, 223_948_800, 149_520_384, 112_140_288, 74_760_192, 37_748_736, 16_777_216, 4_096_000]
+    assert (cost["parameters"], cost["macs"]) == (60_965_224, 724_406_816)
+    lenet = reference.network_cost(checks.LENET_5_CAFFE, (1, 28, 28))
+    assert (lenet["parameters"], lenet["macs"], lenet["macs"] + lenet["bias_adds"]) == (431_080, 2_293_000, 2_308_230)
+
+
+def test_alexnet_without_groups_as_the_errata_have_it():
+    layers = [{key: layer[key] for key in layer if key != "groups"} for layer in checks.ALEXNET]
+    rows = reference.network_cost(layers, (3, 227, 227))["layers"]
+    assert [rows[n]["parameters"] - rows[n]["output_shape"][0] for n in (2, 5, 6)] == [614_400, 1_327_104, 884_736]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 33)), max_size=5))
+def test_weight_bytes_are_those_of_packed_bits(layers):
+    counts, bits = [count for count, _ in layers], [width for _, width in layers]
+    packed = sum(np.packbits(np.ones(count * width, np.uint8)).size for count, width in layers)
+    size = reference.weight_bytes(counts, bits)
+    assert size["bytes"] == packed
+    assert math.isclose(size["MiB"] * 1.048576, size["MB"])
+
+
+def test_energies_of_the_reference_table():
+    fp32 = reference.inference_energy(724_406_816, 60_965_224, 0)
+    int8 = reference.inference_energy(724_406_816, 60_965_224, 0, "int8")
+    rounded = [round(energy[key] / 1000, 2) for energy in (fp32, int8) for key in ("arithmetic", "weights")]
+    assert rounded == [3.33, 39.02, 0.22, 9.75]
+    assert round(20 * reference.inference_energy(0, 10**9, 0)["total"] / 1e6, 1) == 12.8  # W
+
+
+def test_the_audit_finds_conv4_alone():
+    assert [row["name"] for row in reference.audit(checks.TABLE) if row["slip"]] == ["conv4"]
+
+
+def test_the_lab_gives_what_the_checks_use():
+    lab = (Path(reference.__file__).parent / "lab.md").read_text(encoding="utf-8")
+    given: dict = {}
+    exec(re.search(r"^ALEXNET = \[.*?^\]", lab, re.S | re.M)[0], given)
+    exec(re.search(r"^COLUMNS = .*?^\]\]", lab, re.S | re.M)[0], given)
+    assert given["ALEXNET"] == checks.ALEXNET
+    assert given["TABLE"] == checks.TABLE
+
+
+def alexnet_macs() -> int:
+    return reference.network_cost(checks.ALEXNET, (3, 227, 227))["macs"]
+
+
+FIGURES = {  # what the answers of the lesson's puzzles say, computed again
+    "724,406,816 MACs": lambda: f"{alexnet_macs():,} MACs",
+    "1,448,813,632 FLOPs": lambda: f"{2 * alexnet_macs():,} FLOPs",
+    "3,072 + 12,800 = 15,872": lambda: f"{16 * 192:,} + {32 * 25 * 16:,} = {16 * 192 + 32 * 25 * 16:,}",
+    "9.68 times fewer": lambda: f"{32 * 25 * 192 / (16 * 192 + 32 * 25 * 16):.2f} times fewer",
+    "120,422,400 to 12,443,648": lambda: " to ".join(f"{28 * 28 * n:,}" for n in (32 * 25 * 192, 15_872)),
+    "2.07 times AlexNet's": lambda: f"{1.5e9 / alexnet_macs():.2f} times AlexNet's",
+    "weights in its first layer are 9,408": lambda: f"weights in its first layer are {7 * 7 * 3 * 64:,}",
+    "102.2 MB, or 97.5 MiB": lambda: f"{25_557_032 * 4 / 1e6:.1f} MB, or {25_557_032 * 4 / 2**20:.1f} MiB",
+    "2.9 s": lambda: f"{2 * alexnet_macs() / 5e8:.1f} s",
+    "43 GFLOP/s, 87 times": lambda: f"{60 * alexnet_macs() / 1e9:.0f} GFLOP/s, {60 * alexnet_macs() / 5e8:.0f} times",
+}
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_figures_in_the_puzzles_are_right(figure):
+    assert FIGURES[figure]() == figure
+    assert figure in " ".join(LESSON.read_text(encoding="utf-8").split())
