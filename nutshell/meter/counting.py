@@ -27,13 +27,14 @@ def count(
     dtype: torch.dtype | None = None,
     device: str | None = None,
     unknown: str = "refuse",
+    name: str | None = None,
 ) -> Report:
     """Count parameters, multiply-accumulates and all other operations of a network, from one execution of it.
 
     The network runs as it does at inference (``eval`` mode, no gradients). All but small networks run on tensors of the
-    meta device, which have shapes and no values, so that counting is quick and takes no memory. Functional calls, groups, shared weights and
-    recurrent layers count what they execute; a masked dense layer counts dense. The network, its statistics and the
-    random state are left as they were.
+    meta device, which have shapes and no values, so that counting is quick and takes no memory. Functional calls,
+    groups, shared weights and recurrent layers count what they execute; a masked dense layer counts dense. The
+    network, its statistics and the random state are left as they were.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ def count(
         other on meta, or on its own device if it needs values.
     unknown : {"refuse", "list"}
         What to do with an operation that the meter has no rule for.
+    name : str, optional
+        What the report calls the network; its class if left out.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def count(
     tensors = stored_tensors(network, recorder.multiplied())
     shapes = tuple(tuple(tensor.shape) for tensor in given)
     return Report(
-        network=type(network).__name__,
+        network=name or type(network).__name__,
         input_shape=shapes[0] if len(shapes) == 1 else shapes,
         device=used,
         layers=_layers(network, recorder, tensors),
@@ -120,7 +123,7 @@ def _execute(network: nn.Module, given: tuple[Tensor, ...], device: str | None, 
                 raise _cannot_run(network, given, error) from error
             # Values are needed, say for a branch: the network's own device decides, and raises what is really wrong.
     # Zeros are valid numbers and valid indices.
-    real = [torch.zeros_like(tensor, device=own) if tensor.is_meta else tensor.to(own) for tensor in given]
+    real = [torch.zeros(t.shape, dtype=t.dtype, device=own) if t.is_meta else t.to(own) for t in given]
     try:
         return _run(network, real, standins.on_copies, strict), str(own)
     except Uncounted:

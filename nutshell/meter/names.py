@@ -87,6 +87,7 @@ FREE = _set(
     resize set lift_fresh lift_fresh_copy _conj_physical resolve_conj resolve_neg
     slice_scatter select_scatter diagonal_scatter as_strided_scatter max_unpool2d max_unpool3d empty_permuted
     t transpose squeeze unsqueeze as_strided swapaxes swapdims _pack_padded_sequence _pad_packed_sequence
-    multinomial exponential hann_window _assert_async _assert_scalar _to_dense _to_sparse _to_sparse_csr _pin_memory complex
+    multinomial exponential hann_window complex _to_dense _to_sparse _to_sparse_csr _pin_memory
+    _assert_async _assert_scalar
     """
 )

@@ -200,7 +200,7 @@ class Report:
     Attributes
     ----------
     network : str
-        Class of the network.
+        Name or class of the network.
     input_shape : tuple of int
         With the batch in front; several inputs as a tuple of shapes.
     device : str
