@@ -12,6 +12,9 @@ from nutshell.errors import Refused
 def data(context: click.Context) -> None:
     """Say which data sets are here, download them, or take a copy over.
 
+    A data set is looked for in the folder that NUTSHELL_DATA names, then in the cache, then downloaded, which
+    NUTSHELL_OFFLINE=1 forbids; failing that, a stand-in takes its place.
+
     \b
     Examples:
       nutshell data                          the same as nutshell data status

@@ -15,7 +15,7 @@ import platformdirs
 
 from nutshell.data.dataset import Dataset
 from nutshell.data.formats import read_bytes, read_tar, wrong
-from nutshell.errors import Refused, WrongUse
+from nutshell.errors import Refused, Trouble, WrongUse
 
 DATA_VARIABLE = "NUTSHELL_DATA"
 OFFLINE_VARIABLE = "NUTSHELL_OFFLINE"
@@ -162,12 +162,21 @@ def find_local(source: Source) -> Copy | None:
 
 
 def locate(source: Source, root: Path) -> Path | None:
-    """Where below ``root`` files of a source lie, whole or not: its folder, or else its archive."""
+    """Where below ``root`` files of a source lie, whole or not: its folder, or else its archive.
+
+    Raises
+    ------
+    Trouble
+        If this user may not look there.
+    """
     folder = root / source.folder
-    if has_files(source, folder):
-        return folder
-    if source.archive is not None and (root / source.archive).is_file():
-        return root / source.archive
+    try:
+        if has_files(source, folder):
+            return folder
+        if source.archive is not None and (root / source.archive).is_file():
+            return root / source.archive
+    except PermissionError as error:
+        raise Trouble(f"{error.filename}: {error.strerror}. Make {root} readable, or use another folder.") from None
     return None
 
 

@@ -15,7 +15,7 @@ import nutshell.data
 from nutshell.data.catalogue import CIFAR10, CIFAR10_CLASSES, MNIST, SOURCES
 from nutshell.data.formats import CIFAR_RECORD
 from nutshell.data.sources import File, cache_folder
-from nutshell.errors import Refused, WrongUse
+from nutshell.errors import Refused, Trouble, WrongUse
 from tests.nutshell.tiny_source import IMAGES, LABELS, Mirror, serve, stand_in, tarball, tiny, whole, write_tiny
 
 SIZES = {  # name → images for training, validation, testing
@@ -153,6 +153,15 @@ def test_one_damaged_file_among_official_ones_is_damage_and_not_an_unofficial_co
         nutshell.data.load("tiny")
 
 
+def test_a_folder_that_may_not_be_read_is_trouble(root, monkeypatch):
+    def forbidden(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(root), "is_file", forbidden)
+    with pytest.raises(Trouble, match=r"mnist/train-images-idx3-ubyte: Permission denied\. Make .* readable"):
+        nutshell.data.mnist()
+
+
 def test_other_names_and_folders_are_wrong_use(monkeypatch):
     with pytest.raises(WrongUse, match=r"'cifar-100'. Choose one of: mnist, cifar-10"):
         nutshell.data.load("cifar-100")
@@ -172,6 +181,10 @@ def numbered(first: int, count: int, pixels: int) -> np.ndarray:
     return images
 
 
+def label_of(number: np.ndarray) -> np.ndarray:
+    return (number // 7 % 10).astype(np.uint8)
+
+
 def numbers(part) -> np.ndarray:
     flat = part.images.flatten(1)[:, :3].long()
     return (flat[:, 0] * 65536 + flat[:, 1] * 256 + flat[:, 2]).numpy()
@@ -189,7 +202,7 @@ def write_mnist(folder):
     for part, first, count in (("train", 0, 60_000), ("t10k", 60_000, 10_000)):
         header = b"".join(n.to_bytes(4, "big") for n in (0x803, count, 28, 28))
         (folder / f"{part}-images-idx3-ubyte").write_bytes(header + numbered(first, count, 784).tobytes())
-        labels = (np.arange(first, first + count) % 10).astype(np.uint8)
+        labels = label_of(np.arange(first, first + count))
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(
             b"".join(n.to_bytes(4, "big") for n in (0x801, count)) + labels.tobytes())
     return folder
@@ -199,7 +212,8 @@ def write_cifar10(folder):
     folder.mkdir()
     for batch, file in enumerate(CIFAR10.files):
         images = numbered(10_000 * batch, 10_000, 3072)
-        records = np.concatenate([(np.arange(10_000) % 10)[:, None].astype(np.uint8), images], axis=1)
+        labels = label_of(np.arange(10_000 * batch, 10_000 * (batch + 1)))
+        records = np.concatenate([labels[:, None], images], axis=1)
         records.tofile(folder / file.name)
     return folder
 
@@ -212,7 +226,7 @@ def check_apart(data, validation_starts, tests_start):
     storages = {part.images.untyped_storage().data_ptr() for part in (data.train, data.validation, data.test)}
     assert len(storages) == 3
     for part in (data.train, data.validation, data.test):
-        assert np.array_equal(part.labels.numpy(), numbers(part) % 10)
+        assert np.array_equal(part.labels.numpy(), label_of(numbers(part)))
 
 
 def test_mnist_is_cut_into_three_by_position(root, monkeypatch):
