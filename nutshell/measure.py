@@ -132,7 +132,7 @@ def measure(
         params=report.total.parameters,
         nonzero=report.total.nonzero or 0,
         macs=report.total.macs,
-        energy_uj=energy.microjoules,
+        energy_uj=energy.total_uj,
         accuracy=None if images is None else right / len(images),
         error_percent=None if images is None else 100 * (len(images) - right) / len(images),
         data=used,
