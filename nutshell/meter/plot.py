@@ -74,9 +74,12 @@ def alternative_text(report: Report) -> str:
     parts = []
     for quantity, name in (("parameters", "parameters"), ("macs", "multiply-accumulates")):
         total = getattr(report.total, quantity)
-        top = max(report.layers, key=lambda layer: getattr(layer, quantity), default=None)
-        share = f", most of them in {top.name or 'the network itself'} ({100 * getattr(top, quantity) / total:.1f} %)"
-        parts.append(f"{total:,} {name}{share if total else ''}")
+        text = f"{total:,} {name}"
+        if total:
+            values = {layer.name: getattr(layer, quantity) for layer in report.layers}
+            top = max(values, key=lambda layer: values[layer])
+            text += f", most of them in {top or 'the network itself'} ({100 * values[top] / total:.1f} %)"
+        parts.append(text)
     return f"Bars by layer of {report.network}: {'; '.join(parts)}."
 
 
