@@ -200,7 +200,7 @@ def prepare_data(environment):
     if stamp.get("data"):
         return
     print("Fetching the data sets (once).")
-    if subprocess.call([str(PYTHON), "-m", "nutshell", "data", "fetch"], env=environment):
+    if subprocess.call([str(PYTHON), "-m", "nutshell", "data", "fetch"], cwd=str(ROOT), env=environment):
         print("Not all data are here; stand-ins take their place. To try again: nutshell data fetch")
     stamp["data"] = "asked for"  # what failed now is tried again whenever it is used, and need not hold up each start
     STAMP.write_text(json.dumps(stamp), encoding="utf-8")
@@ -233,7 +233,7 @@ def quietly(command, title):
         try:
             for line in running.stdout:
                 log.write(line)
-                if line.strip():
+                if line.strip() and "uninstall" not in line.lower():
                     tail.append(line.strip())
             running.wait()
         except KeyboardInterrupt:

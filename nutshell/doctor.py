@@ -21,6 +21,7 @@ from nutshell.errors import NutshellError
 OK, MISSING, ADVICE = "ok", "missing", "advice"
 DISTRIBUTION = "nutshell-course"
 OLDEST_PYTHON = (3, 11)
+CHECKPOINT_FOLDER = Path(__file__).parent / "checkpoints"
 CHECKPOINTS = ("lenet-300-100", "lenet-5-caffe", "resnet-20")
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 SPACE = 1e9  # bytes that data, artefacts and a classroom need together
@@ -62,11 +63,24 @@ def examine(course: Path | None) -> list[Finding]:
     list of Finding
         In the order of the report. Looking changes nothing and downloads nothing.
     """
-    looks: list[Callable[[], Iterator[Finding]]] = [
-        python, lambda: packages(course), torch_build, jupyterlab, data_sets, checkpoints,
-        lambda: folders(course), instructor, programs,
-    ]
-    return [finding for look in looks for finding in look()]
+    looks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "Python": python,
+        "packages": lambda: packages(course),
+        "torch": torch_build,
+        "JupyterLab": jupyterlab,
+        "data": data_sets,
+        "checkpoints": checkpoints,
+        "folders": lambda: folders(course),
+        "for instructors": instructor,
+        "programs": programs,
+    }
+    findings: list[Finding] = []
+    for part, look in looks.items():
+        try:
+            findings += look()
+        except (ImportError, OSError) as error:  # a broken package; the rest is still looked at
+            findings.append(Finding(part, MISSING, f"cannot be looked at: {error}", SET_UP))
+    return findings
 
 
 def python() -> Iterator[Finding]:
@@ -137,10 +151,10 @@ def installed(name: str) -> str | None:
 
 
 def torch_build() -> Iterator[Finding]:
-    """Import torch, which fails where a system library is missing, and look which build it is."""
+    """Import torch, and look which build it is; where a system library is missing it cannot be imported."""
     try:
         torch = importlib.import_module("torch")
-    except (ImportError, OSError) as error:
+    except (ImportError, OSError) as error:  # OSError: one of its libraries
         yield Finding("torch", MISSING, f"cannot be imported: {error}", SET_UP)
         return
     if torch.version.cuda and not torch.cuda.is_available():
@@ -197,22 +211,22 @@ def data_sets() -> Iterator[Finding]:
 
 def checkpoints() -> Iterator[Finding]:
     """Look at the trained networks that ship with the course."""
-    folder = Path(__file__).parent / "checkpoints"
-    for name in CHECKPOINTS:
-        file, card = folder / f"{name}.safetensors", folder / f"{name}.json"
-        problem = _checkpoint_problem(file, card)
+    problems = {name: _checkpoint_problem(name) for name in CHECKPOINTS}
+    for name, problem in problems.items():
         if problem:
             yield Finding(f"checkpoint {name}", MISSING, problem, f"nutshell train {name}")
-    if not any(_checkpoint_problem(folder / f"{name}.safetensors", folder / f"{name}.json") for name in CHECKPOINTS):
+    if not any(problems.values()):
         yield Finding("checkpoints", OK, ", ".join(CHECKPOINTS))
 
 
-def _checkpoint_problem(file: Path, card: Path) -> str:
+def _checkpoint_problem(name: str) -> str:
     """Say what is wrong with a checkpoint; empty if it can be opened and has a card."""
     from safetensors import SafetensorError, safe_open
 
-    if not file.exists() or not card.exists():
-        return f"{(file if not file.exists() else card).name} is not in {file.parent}"
+    file, card = CHECKPOINT_FOLDER / f"{name}.safetensors", CHECKPOINT_FOLDER / f"{name}.json"
+    absent = [path.name for path in (file, card) if not path.exists()]
+    if absent:
+        return f"{' and '.join(absent)}: not in {CHECKPOINT_FOLDER}"
     try:
         json.loads(card.read_text(encoding="utf-8"))
         with safe_open(file, "pt") as opened:
