@@ -66,7 +66,7 @@ def main(arguments):
         return 0
     if command == "test":
         environment.setdefault("OMP_NUM_THREADS", "1")  # each worker is one core's load
-        return become([PYTHON, "-m", "pytest", "-n", str(cores()), "--dist", "worksteal", *passed_on], environment)
+        return become([PYTHON, "-m", "pytest", "-n", str(cores()), "--dist", "loadfile", *passed_on], environment)
     return become([PYTHON, "-m", "nutshell", command, *passed_on], environment)
 
 

@@ -6,6 +6,7 @@ By hand, with a picture of every screenful:
 """
 
 import argparse
+import os
 import shutil
 import socket
 import subprocess
@@ -155,18 +156,23 @@ def _server(course: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "nutshell", "lab", "--no-browser", f"--port={port}", "--",
                "--LabApp.expose_app_in_browser=True"]
-    server = subprocess.Popen(command, cwd=course, stdout=subprocess.PIPE, text=True)
-    try:
-        printed = []
-        for line in server.stdout or ():
-            printed.append(line)
-            if "http://" in line:
-                yield line.strip()
-                return
-        raise AssertionError("nutshell lab printed no address:\n" + "".join(printed))
-    finally:
-        server.terminate()
-        server.wait(timeout=60)
+    with tempfile.TemporaryDirectory() as home:  # not this person's own settings and open tabs
+        own = {name: home for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
+        server = subprocess.Popen(command, cwd=course, stdout=subprocess.PIPE, text=True, env=os.environ | own)
+        try:
+            yield _printed_address(server)
+        finally:
+            server.terminate()
+            server.wait(timeout=60)
+
+
+def _printed_address(server: subprocess.Popen) -> str:
+    printed = []
+    for line in server.stdout or ():
+        printed.append(line)
+        if "http://" in line:
+            return line.strip()
+    raise AssertionError("nutshell lab printed no address:\n" + "".join(printed))
 
 
 def main() -> int:
