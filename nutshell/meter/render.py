@@ -3,6 +3,8 @@
 The report holds what was executed; each tool makes another number of it. The rules are those of torchinfo 1.8, fvcore
 0.1.5, ptflops 0.7 and of torch's own ``FlopCounterMode``, for convolutions, linear layers, normalisation, pools and
 activations as modules. Recurrent layers and attention are fused in some of these tools and counted in no common way.
+ptflops' "pytorch" backend is taken with ``count_functional`` off: with it, version 0.7.5 counts a ReLU twice, as a
+module and as the function that the module calls.
 """
 
 import math
@@ -20,7 +22,7 @@ _TORCH = _PRODUCTS | {f"_scaled_dot_product_{kind}_attention" for kind in ("flas
 _PTFLOPS_ATEN = {"mm", "addmm", "bmm", "convolution", "_convolution"}
 _FVCORE_PRODUCTS = _PRODUCTS | {"mv", "addmv", "dot"}  # it sees linear, matmul and einsum before torch takes them apart
 _FVCORE_RESAMPLING = {"upsample_nearest2d", "upsample_bilinear2d", "grid_sampler_2d"}
-_PTFLOPS_ACTIVATIONS = {"relu", "_prelu_kernel", "elu", "leaky_relu", "hardtanh", "gelu", "silu"}
+_PTFLOPS_ACTIVATIONS = {"ReLU", "ReLU6", "PReLU", "ELU", "LeakyReLU", "GELU"}
 
 
 @dataclass(frozen=True)
@@ -120,15 +122,20 @@ def _ptflops_aten(operation: Operation) -> int:
     return operation.macs + operation.bias_adds if operation.name in _PTFLOPS_ATEN else 0
 
 
-def _ptflops_pytorch(operation: Operation) -> int:
-    extra = 0
-    if operation.kind == "pooling":
-        extra = operation.read
-    elif operation.kind == "normalisation":
-        extra = min(2 * operation.written, operation.elementwise)
-    elif operation.kind == "resampling" or operation.name in _PTFLOPS_ACTIVATIONS:
-        extra = operation.written
-    return operation.macs + operation.bias_adds + extra
+def _ptflops_pytorch(report: Report) -> dict[str, int]:
+    kinds = {layer.name: layer.kind for layer in report.layers}
+    layers: Counter[str] = Counter()
+    for operation in report.operations:
+        kind = kinds.get(operation.layer, "")
+        extra = 0
+        if "Pool" in kind:
+            extra = operation.read
+        elif "Norm" in kind and operation.kind == "normalisation":
+            extra = min(2 * operation.written, operation.elementwise)
+        elif kind == "Upsample" or kind in _PTFLOPS_ACTIVATIONS:
+            extra = operation.written
+        layers[operation.layer] += operation.macs + operation.bias_adds + extra
+    return dict(layers)
 
 
 def _torchinfo(report: Report) -> dict[str, int]:
@@ -165,7 +172,7 @@ TOOLS: dict[str, tuple[str, str, Callable[[Report], dict[str, int]]]] = {
     ),
     "ptflops-aten": ("MACs", "MACs and biases, nothing else", _by_operation(_ptflops_aten)),
     "ptflops-pytorch": (
-        "MACs", "MACs and biases; ReLU, pools and normalisation added as MACs", _by_operation(_ptflops_pytorch),
+        "MACs", "MACs and biases; modules of ReLU, pools and normalisation added as MACs", _ptflops_pytorch,
     ),
     "torch": ("FLOPs", "2 × MACs, nothing else", _by_operation(_torch)),
 }
