@@ -188,7 +188,7 @@ def read_tar(path: Path, sizes: dict[str, int]) -> dict[str, np.ndarray]:
     """
     contents: dict[str, np.ndarray] = {}
     try:
-        with tarfile.open(path, "r|*") as archive:
+        with tarfile.open(path, "r|*", bufsize=1 << 20) as archive:
             for member in archive:
                 name = member.name.removeprefix("./")
                 if name in sizes and name not in contents:
