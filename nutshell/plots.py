@@ -27,6 +27,7 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,  # bars hide the grid, not the other way round
     "grid.alpha": 0.3,
     "figure.constrained_layout.use": True,
     "legend.frameon": False,
