@@ -19,7 +19,7 @@ from nutshell.meter import Report
 NETWORKS = ("pilotnet", "alexnet", "googlenet", "resnet-50", "vgg-16", "yolov3")
 QUANTITIES = ("parameters", "MACs", "activations")
 KINDS = {"convolution": plots.PALETTE["blue"], "linear": plots.PALETTE["orange"], "other": plots.PALETTE["green"]}
-FORMATS = {"fp32": 4, "int8": 1}  # bytes a weight
+FORMATS = {"fp32": "float32", "int8": "int8"}  # what the meter calls them
 _BARS = 20  # layers that one picture can show and still be read
 
 
@@ -94,7 +94,7 @@ def convolution_numbers(channels: int, outputs: int, kernel: int, stride: int, g
 
 def energy_uj(report: Report, number: str = "fp32") -> float:
     """Energy of one inference in µJ by the model of :func:`nutshell.meter.energy`, an estimate for 45 nm."""
-    return meter.energy(report, bytes_per_weight=FORMATS[number]).total_uj
+    return meter.energy(report, arithmetic=FORMATS[number]).total_uj
 
 
 def battery_numbers(
@@ -169,6 +169,22 @@ def describe_network(name: str, quantity: str) -> str:
             f"The largest single layer is {largest.name} with {getattr(largest, quantity.lower()):,}.")
 
 
+def plot_battery(numbers: dict, fps: float, idle_milliwatts: float) -> Axes:
+    """Latency against the camera's interval, and what draws the power."""
+    time, power = plots.axes(width=8.5, height=1.9, columns=2)
+    time.barh([""], [numbers["latency_ms"]], color=plots.PALETTE["blue"])
+    time.axvline(1000 / fps, color=plots.PALETTE["black"], linestyle="--", label=f"next image, {1000 / fps:.3g} ms")
+    limits = (0.1, max(1e4, 2 * numbers["latency_ms"]))
+    time.set(xscale="log", xlabel="latency of one image (ms)", ylabel="network", xlim=limits)
+    computing = numbers["milliwatts"] - idle_milliwatts
+    power.barh([""], [computing], color=plots.PALETTE["blue"], label="network")
+    power.barh([""], [idle_milliwatts], left=[computing], color=plots.PALETTE["orange"], hatch="//", edgecolor="white",
+               label="idle")
+    power.set(xlabel="power (mW)")
+    time.figure.legend(loc="outside upper center", ncols=3)
+    return time
+
+
 def convolution() -> widgets.Widget:
     """Move a convolution's knobs and see its parameters, MACs, activations and energy against where you started."""
     start = {"channels": 64, "outputs": 64, "kernel": 3, "stride": 1, "groups": 1, "side": 56}
@@ -186,13 +202,13 @@ def convolution() -> widgets.Widget:
         numbers = convolution_numbers(**now)
         names = list(numbers)[1:]
         ratios = [numbers[key] / before[key] for key in names]
-        axes = plots.axes(height=2.4)
-        axes.barh(names, ratios, color=plots.PALETTE["blue"], label="now")
-        axes.axvline(1, color=plots.PALETTE["black"], linestyle="--", label="at the start (64 → 64, 3×3, side 56)")
+        axes = plots.axes(height=2.6)
+        axes.barh(names, [ratio - 1 for ratio in ratios], left=1, color=plots.PALETTE["blue"], label="now")
+        axes.axvline(1, color=plots.PALETTE["black"], linestyle="--", label="at the start: 64 → 64, 3×3, side 56")
         limits = (min(0.01, *ratios) / 2, max(100, *ratios) * 2)
-        axes.set(xscale="log", xlabel="times the layer at the start", xlim=limits)
+        axes.set(xscale="log", xlabel="times the layer at the start", ylabel="cost", xlim=limits)
         axes.invert_yaxis()
-        axes.legend(loc="lower right")
+        axes.figure.legend(loc="outside upper center", ncols=2)
         words = ", ".join(f"{key} {round(value, 2):,}" for key, value in numbers.items())
         return f"<p>{words}</p>" + plots.as_html(axes, f"Bars of what the layer costs against the start: {words}.").data
 
@@ -231,18 +247,13 @@ def battery() -> widgets.Widget:
     def draw(**now: Any) -> str:
         numbers = battery_numbers(**now)
         late = numbers["frames_per_second"] < now["fps"] * (1 - 1e-9)
-        axes = plots.axes(height=2.2)
-        computing = numbers["milliwatts"] - now["idle_milliwatts"]
-        axes.barh(["power"], [computing], color=plots.PALETTE["blue"], label="network")
-        axes.barh(["power"], [now["idle_milliwatts"]], left=[computing], color=plots.PALETTE["orange"], label="idle")
-        axes.set(xlabel="power (mW)")
-        axes.legend()
         words = (f"{now['name']} in {now['number']}: {numbers['latency_ms']:,.1f} ms an image, "
                  f"{numbers['frames_per_second']:.3g} of {now['fps']:g} images a second"
                  f"{' (the rest are dropped)' if late else ''}, {numbers['millijoules']:,.2f} mJ an image, "
                  f"{numbers['milliwatts']:,.0f} mW, {numbers['hours']:,.1f} hours")
         note = "Estimated energy for 45 nm; a real device draws more than its arithmetic and its memory."
-        return f"<p><b>{words}</b><br>{note}</p>" + plots.as_html(axes, f"Bars of power: {words}.").data
+        picture = plots.as_html(plot_battery(numbers, now["fps"], now["idle_milliwatts"]), f"Bars: {words}.")
+        return f"<p><b>{words}</b><br>{note}</p>{picture.data}"
 
     return _explorer(draw, knobs)
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import torch
 
 from nutshell import meter, models, results
-from nutshell.explorers.counting import NETWORKS, report_of, shares
+from nutshell.explorers.counting import FORMATS, NETWORKS, report_of, shares
 
 TIMED = ("pilotnet", "alexnet", "googlenet", "resnet-50", "vgg-16")
-RUNS = 15
+RUNS = 25
 
 
 def counts(name: str) -> dict:
     """Counts and estimated energies of one network for one image."""
     report, part = report_of(name), shares(name)
-    energy = {number: meter.energy(report, bytes_per_weight=size) for number, size in (("fp32", 4), ("int8", 1))}
+    energy = {number: meter.energy(report, arithmetic=arithmetic) for number, arithmetic in FORMATS.items()}
     return {
         "input_shape": list(models.INPUT_SHAPES[name]),
         "parameters": report.total.parameters,
@@ -30,8 +30,15 @@ def counts(name: str) -> dict:
         "activations": report.total.activations,
         "linear_share_of_parameters_percent": round(part["parameters"]["linear"], 2),
         "convolution_share_of_macs_percent": round(part["MACs"]["convolution"], 2),
-        "energy_fp32_uj": round(energy["fp32"].total_uj, 2),
-        "energy_int8_uj": round(energy["int8"].total_uj, 2),
+        "energy_uj": {
+            number: {
+                "arithmetic": round(found.arithmetic / 1e6, 2),
+                "weights": round(found.weights / 1e6, 2),
+                "activations": round(found.activations / 1e6, 2),
+                "total": round(found.total_uj, 2),
+            }
+            for number, found in energy.items()
+        },
     }
 
 

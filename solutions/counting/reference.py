@@ -203,7 +203,7 @@ def inference_energy(
     Parameters
     ----------
     macs, parameters, activations : int
-        Counts of one inference, 0 or more.
+        Counts of one inference, 0 or more; of activations, as many as are read or written between the layers.
     number : str
         Number format of weights and activations.
     dram_pj : float

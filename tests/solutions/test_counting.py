@@ -55,8 +55,9 @@ small = st.integers(1, 4)
 @settings(max_examples=60, deadline=None)
 @given(channels=small, filters=small, groups=small, height=st.integers(1, 12), width=st.integers(1, 12), kernel=small,
        stride=small, padding=st.integers(0, 3), dilation=st.integers(1, 3), bias=st.booleans())
-def test_layer_cost_agrees_with_torch_or_refuses_with_it(channels, filters, groups, height, width, kernel, stride, padding,
-                                                         dilation, bias):
+def test_layer_cost_agrees_with_torch_or_refuses_with_it(
+    channels, filters, groups, height, width, kernel, stride, padding, dilation, bias
+):
     shape, outputs = (channels * groups, height, width), filters * groups
     layer = nn.Conv2d(shape[0], outputs, kernel, stride, padding, dilation, groups, bias)
     try:
