@@ -254,7 +254,10 @@ def judge(
     try:
         found = artefact.load(path, limits=limits)
         layers = _matching_layers(found, expected, budget.topology)
-        data = load(budget.data)
+    except Refused as error:
+        return _refused(budget, str(error))
+    data = load(budget.data)  # a damaged copy of the data isn't the learner's fault, and ends the judging
+    try:
         measured = measure(found, data, part, limits=limits)
     except Refused as error:
         return _refused(budget, str(error))

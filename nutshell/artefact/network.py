@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nutshell.artefact.encodings.base import FLOATS, Form, Shape
+from nutshell.artefact.encodings.base import Form, Shape
 from nutshell.artefact.errors import BadArtefact
 from nutshell.artefact.graph import Graph
 from nutshell.artefact.limits import Limits
-from nutshell.artefact.operations import OPERATIONS, multiply_accumulates
+from nutshell.artefact.operations import OPERATIONS, Weighted, multiply_accumulates
 
 
 class Network(nn.Module):
@@ -110,39 +110,34 @@ def build(graph: Graph, forms: Mapping[str, Form]) -> tuple[Network, dict[str, d
     return network.eval(), places
 
 
-def infer(network: Network, graph: Graph, forms: Mapping[str, Form], limits: Limits) -> Inferred:
-    """Run the network on the meta device, node by node, as far as the limits allow; no memory is taken."""
-    kind = FLOATS[graph.dtype]
-    values = [torch.empty((2, *graph.input_shape), dtype=kind, device="meta")]  # two images must stay apart
+def infer(graph: Graph, forms: Mapping[str, Form], limits: Limits) -> Inferred:
+    """Find shapes and work node by node, as far as the limits allow; nothing is run and no memory is taken.
+
+    Raises
+    ------
+    BadArtefact
+        If a node doesn't fit its inputs, or a limit is passed.
+    """
     by_module = graph.places(forms)
+    shapes = [graph.input_shape]
     activations, macs = math.prod(graph.input_shape), 0
-    network = network.to(kind)
     for node in graph.nodes:
-        where = f"node {node.name}"
-        inputs = [values[value] for value in node.inputs]
-        operation = OPERATIONS[node.operation]
-        for value in inputs:
-            if value.ndim not in operation.dims or value.ndim != inputs[0].ndim:
-                raise BadArtefact(where, f"{operation.name} can't take shape {[*value.shape[1:]]}.")
+        where, given = f"node {node.name}", by_module[node.name]
         try:
-            with torch.no_grad():
-                output = network.get_submodule(node.name)(*inputs)
-        except (RuntimeError, ValueError, IndexError, OverflowError) as error:
-            raise BadArtefact(where, f"doesn't fit its input: {_first_line(error)}.") from None
-        if output.ndim < 2 or output.shape[0] != 2 or output.numel() == 0:
-            raise BadArtefact(where, f"its output of shape {[*output.shape[1:]]} isn't one for each image.")
-        activations += output.numel() // 2
-        weight = by_module[node.name].get("weight")
-        if node.operation in ("linear", "conv1d", "conv2d") and weight is not None:
-            positions = output.numel() // 2 // weight.shape[0]
-            activations += positions * (weight.rank or 0)
-            macs += multiply_accumulates(weight, (weight.shape[0], positions))
+            output = OPERATIONS[node.operation].output(node.options, given, [shapes[value] for value in node.inputs])
+        except ValueError as error:
+            raise BadArtefact(where, f"{error}.") from None
+        activations += math.prod(output)
+        if isinstance(OPERATIONS[node.operation], Weighted):
+            weight = given["weight"]
+            activations += math.prod(output) // weight.shape[0] * (weight.rank or 0)
+            macs += multiply_accumulates(weight, output)
         if activations > limits.activations:
             raise BadArtefact(where, f"more than {limits.activations:,} numbers are computed for one image by then.")
         if macs > limits.macs:
             raise BadArtefact(where, f"more than {limits.macs:,} multiply-accumulates for one image by then.")
-        values.append(output)
-    return Inferred(tuple(tuple(value.shape[1:]) for value in values), macs, activations)
+        shapes.append(output)
+    return Inferred(tuple(shapes), macs, activations)
 
 
 def _check_tensors(name: str, wanted: Mapping[str, bool], given: Mapping[str, Form]) -> None:

@@ -4,13 +4,14 @@ An operation without tensors is one line in :data:`OPERATIONS`; one with tensors
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from nutshell.artefact import shapes
 from nutshell.artefact.encodings.base import Form, Shape
 from nutshell.artefact.options import MOST, Choice, Flag, Option, Real, Sizes, Whole
 from nutshell.models.cifar import PaddedShortcut
@@ -67,6 +68,8 @@ class Operation:
         Least and most inputs.
     fixed : mapping of str to object
         Attributes that the module must have for the operation to be the same.
+    shape : callable
+        Gives the output's shape from options and inputs' shapes; see :mod:`nutshell.artefact.shapes`.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Operation:
     dims: frozenset[int] = ANY_RANK
     inputs: tuple[int, int] = (1, 1)
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    shape: Callable[[Options, Sequence[Shape]], Shape] = shapes.same
     tensors: ClassVar[Mapping[str, bool]] = {}  # local names, and whether they must be there
 
     def options_of(self, module: nn.Module) -> Options:
@@ -102,6 +106,13 @@ class Operation:
     def place(self, tensor: str, part: str, forms: Mapping[str, Form]) -> str:
         """Name in the module's state of one part of a decoded tensor."""
         return tensor
+
+    def output(self, options: Options, forms: Mapping[str, Form], inputs: Sequence[Shape]) -> Shape:
+        """Shape of the output for one image, without the batch; ``ValueError`` says what doesn't fit."""
+        for shape in inputs:
+            if len(shape) + 1 not in self.dims or len(shape) != len(inputs[0]):
+                raise ValueError(f"{self.name} can't take shape {list(shape)}")
+        return self.shape(options, inputs)
 
     def _option(self, name: str, value: Any) -> Any:
         try:
@@ -132,6 +143,17 @@ class Weighted(Operation):
             return tensor
         return f"{part or '1'}.{tensor}"
 
+    def output(self, options: Options, forms: Mapping[str, Form], inputs: Sequence[Shape]) -> Shape:
+        taken = super().output(options, forms, inputs)
+        weight = forms["weight"].shape
+        at = -1 if self.module is nn.Linear else 0
+        wanted = weight[1] * options.get("groups", 1)
+        if taken[at] != wanted:
+            raise ValueError(f"takes {wanted} {'channels' if at == 0 else 'features'}, its input has {taken[at]}")
+        if self.module is nn.Linear:
+            return (*taken[:-1], weight[0])
+        return (weight[0], *shapes.windows(options, weight[2:], taken[1:]))
+
     def _layer(self, shape: Shape, bias: bool, options: Options) -> nn.Module:
         if self.module is nn.Linear:
             return nn.Linear(shape[1], shape[0], bias=bias)
@@ -160,6 +182,12 @@ class BatchNorm(Operation):
             raise ValueError("weight and bias must be there both, or neither")
         channels = forms["running_mean"].shape[0]
         return self.module(channels, eps=options["eps"], affine="weight" in forms)
+
+    def output(self, options: Options, forms: Mapping[str, Form], inputs: Sequence[Shape]) -> Shape:
+        channels = forms["running_mean"].shape[0]
+        if inputs[0][0] != channels:
+            raise ValueError(f"has {channels} channels, its input {inputs[0][0]}")
+        return super().output(options, forms, inputs)
 
     def options_of(self, module: nn.Module) -> Options:
         if module.running_mean is None:
@@ -195,7 +223,7 @@ def _pool(name: str, module: type[nn.Module], count: int, **more: Option) -> Ope
     fixed = {"return_indices": False} if module in (nn.MaxPool1d, nn.MaxPool2d) else {}
     if module is nn.AvgPool2d:
         fixed = {"divisor_override": None}
-    return Operation(name, module, module, options, frozenset({count + 2}), fixed=fixed)
+    return Operation(name, module, module, options, frozenset({count + 2}), fixed=fixed, shape=shapes.pool)
 
 
 def _batch_norm(name: str, module: type[nn.Module], dims: frozenset[int]) -> Operation:
@@ -218,10 +246,11 @@ _ALL = (
     _pool("avg_pool1d", nn.AvgPool1d, 1, count_include_pad=Flag(True)),
     _pool("avg_pool2d", nn.AvgPool2d, 2, count_include_pad=Flag(True)),
     Operation("adaptive_avg_pool1d", nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool1d,
-              {"output_size": Sizes(1, 1)}, frozenset({3})),
+              {"output_size": Sizes(1, 1)}, frozenset({3}), shape=shapes.adaptive),
     Operation("adaptive_avg_pool2d", nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool2d,
-              {"output_size": Sizes(2, 1)}, frozenset({4})),
-    _each("flatten", nn.Flatten, start_dim=Whole(1, 4, 1), end_dim=Whole(-1, 4, -1)),
+              {"output_size": Sizes(2, 1)}, frozenset({4}), shape=shapes.adaptive),
+    Operation("flatten", nn.Flatten, nn.Flatten, {"start_dim": Whole(1, 4, 1), "end_dim": Whole(-1, 4, -1)},
+              shape=shapes.flatten),
     _each("relu", nn.ReLU),
     _each("relu6", nn.ReLU6),
     _each("leaky_relu", nn.LeakyReLU, negative_slope=Real(-1e3, 1e3, 0.01)),
@@ -229,14 +258,17 @@ _ALL = (
     _each("tanh", nn.Tanh),
     _each("silu", nn.SiLU),
     _each("gelu", nn.GELU, approximate=Choice(("none", "tanh"), "none")),
-    _each("local_response_norm", nn.LocalResponseNorm, size=Whole(1), alpha=Real(0, 1e3, 1e-4), beta=Real(0, 1e3, 0.75),
-          k=Real(0, 1e3, 1.0)),
+    Operation("local_response_norm", nn.LocalResponseNorm, nn.LocalResponseNorm,
+              dict(size=Whole(1, 31), alpha=Real(0, 1e3, 1e-4), beta=Real(0, 1e3, 0.75), k=Real(0, 1e3, 1.0)),
+              frozenset({3, 4})),
     _each("softmax", nn.Softmax, dim=Whole(-1, 4, -1)),
     _each("log_softmax", nn.LogSoftmax, dim=Whole(-1, 4, -1)),
-    Operation("add", Add, Add, inputs=(2, 64)),
-    Operation("multiply", Multiply, Multiply, inputs=(2, 2)),
-    Operation("concatenate", Concatenate, Concatenate, {"dim": Whole(1, 4, 1)}, inputs=(1, 1024)),
-    Operation("padded_shortcut", PaddedShortcut, PaddedShortcut, {"new_channels": Whole(0, MOST)}, frozenset({4})),
+    Operation("add", Add, Add, inputs=(2, 64), shape=shapes.broadcast),
+    Operation("multiply", Multiply, Multiply, inputs=(2, 2), shape=shapes.broadcast),
+    Operation("concatenate", Concatenate, Concatenate, {"dim": Whole(1, 4, 1)}, inputs=(1, 1024),
+              shape=shapes.concatenate),
+    Operation("padded_shortcut", PaddedShortcut, PaddedShortcut, {"new_channels": Whole(0, MOST)}, frozenset({4}),
+              shape=shapes.padded_shortcut),
 )  # fmt: skip
 
 OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _ALL}

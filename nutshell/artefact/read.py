@@ -134,8 +134,8 @@ def load(path: str | Path, *, limits: Limits | None = None) -> Artefact:
 def read(data: bytes, *, limits: Limits | None = None) -> Artefact:
     """Read the bytes of a ``.nut`` file; see :func:`load`.
 
-    The order matters: header, graph and table, then shapes, multiply-accumulates and activations on the meta device,
-    and only then are tensors decoded, each of a size that was allowed.
+    The order matters: header, graph and table, then shapes, multiply-accumulates and activations, and only
+    then are tensors decoded, each of a size that was allowed.
     """
     limits = limits or Limits()
     header, payloads = unpack(data, limits)
@@ -145,7 +145,7 @@ def read(data: bytes, *, limits: Limits | None = None) -> Artefact:
         raise BadArtefact("payloads", f"{len(payloads):,} bytes, but the table of tensors adds up to {stored:,}.")
     forms = {entry.name: entry.form for entry in table}
     network, places = build(graph, forms)
-    inferred = infer(network, graph, forms, limits)
+    inferred = infer(graph, forms, limits)
     _fill(network, graph, table, places, payloads)
     tensors = tuple(StoredTensor(e.name, e.encoding, e.shape, e.size, e.form) for e in table)
     return Artefact(network, graph, tensors, len(data), *inferred)

@@ -15,7 +15,7 @@ from torch import nn
 from nutshell.artefact.encodings.base import Form, Shape
 from nutshell.artefact.graph import Graph
 from nutshell.artefact.limits import Limits
-from nutshell.artefact.network import build, infer
+from nutshell.artefact.network import infer
 from nutshell.artefact.trace import trace
 
 _CONVOLUTIONS = ("conv1d", "conv2d")
@@ -116,8 +116,7 @@ def topology_of_network(network: nn.Module, input_shape: Shape) -> Topology:
     """
     graph, tensors = trace(network, input_shape, values=False)
     forms = {name: Form(tuple(tensor.shape)) for name, tensor in tensors.items()}
-    copy, _ = build(graph, forms)
-    return topology_of(graph, forms, infer(copy, graph, forms, Limits(macs=1 << 45, activations=1 << 40)).shapes)
+    return topology_of(graph, forms, infer(graph, forms, Limits(macs=1 << 45, activations=1 << 40)).shapes)
 
 
 def difference(found: Topology, expected: Topology, *, shrunk: bool = False) -> str:

@@ -1,0 +1,46 @@
+"""Coverage-guided fuzzing of the ``.nut`` reader with atheris.
+
+    python -m tests.fuzz.fuzz_artefact                       until interrupted
+    python -m tests.fuzz.fuzz_artefact -max_total_time=120   two minutes
+
+Every input must be read as a network that runs, or be refused with what and where; anything else stops the run and
+leaves the input in a file ``crash-…``. Add it to ``tests/nutshell/test_artefact_hostile.py`` once it is understood.
+Arguments are those of libFuzzer. Needs the extra ``fuzz``: ``pip install -e '.[fuzz]'``.
+"""
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["nutshell.artefact"]):
+    from nutshell.artefact import container
+    from tests.fuzz import mutations
+
+SEEDS = [mutations.split(data) for data in mutations.seeds()]
+
+
+def one_input(data: bytes) -> None:
+    """Turn the fuzzer's bytes into a file in one of three ways, and read it."""
+    provider = atheris.FuzzedDataProvider(data)
+    header, payloads = SEEDS[provider.ConsumeIntInRange(0, len(SEEDS) - 1)]
+    way = provider.ConsumeIntInRange(0, 3)
+    if way == 0:
+        mutations.verdict(provider.ConsumeBytes(len(data)))
+    elif way == 1:
+        text = provider.ConsumeBytes(len(data))
+        mutations.verdict(container.seal(container.deflate(text), payloads))
+    else:
+        times = provider.ConsumeIntInRange(1, 8)
+        changed = mutations.mutated(header, lambda n: provider.ConsumeIntInRange(0, n - 1), times)
+        if way == 3:
+            payloads = provider.ConsumeBytes(64) + payloads[provider.ConsumeIntInRange(0, len(payloads)) :]
+        mutations.verdict(mutations.join(changed, payloads))
+
+
+def main() -> None:
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Hostile files from honest ones: changes to the header's JSON, with the check sum put right again."""
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from nutshell import artefact, models
+from nutshell.artefact import container
+
+LIMITS = artefact.Limits(file_bytes=1 << 20, header_bytes=1 << 14, nodes=64, tensors=64, tensor_elements=1 << 16,
+                         total_elements=1 << 18, activations=1 << 18, macs=1 << 22)  # fmt: skip
+INTERESTING: tuple[Any, ...] = (
+    None, True, False, 0, 1, 2, 3, -1, 7, 64, 255, 65535, 65536, 1 << 31, 1 << 63, -(1 << 63), 10**40, 0.5, -0.5, 1e308,
+    "", "fc1", "conv1", "0", "add", "linear", "conv2d", "flatten", "softmax", "concatenate", "max_pool2d", "dense",
+    "low_rank", "float16", "float64", "int8", "forward", "__class__", "fc1.weight", "../x", "\u0000", "é",
+    [], {}, [0], [1], [0, 0], [1, 1], [-1], [1, 2, 3], [[0]], {"dim": 1}, {"rank": 1}, {"stored": "float16"},
+    {"padding": 2}, {"groups": 2}, {"stride": 0}, {"kernel_size": 2, "stride": 2}, "relu", "shared", "nodes",
+)  # fmt: skip
+Choose = Callable[[int], int]  # choose(n) gives a whole number from 0 to n − 1
+
+
+def seeds() -> list[bytes]:
+    """Small honest files that together use most of what a file can say."""
+    torch.manual_seed(0)
+    shape = (1, 8, 8)
+    convolutional = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(4, 4, 3, stride=2, groups=2), nn.Sigmoid(), nn.AvgPool2d(1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 3), nn.Softmax(1),
+    )  # fmt: skip
+    return [
+        artefact.to_bytes(models.build("mlp", sizes=(64, 6, 3)), input_shape=shape,
+                          encodings={"fc1.weight": artefact.LowRank(2), "fc2.weight": artefact.Dense("float16")}),
+        artefact.to_bytes(convolutional.eval(), input_shape=shape, encodings={"0.weight": artefact.LowRank(2)}),
+        artefact.to_bytes(Branches(), input_shape=shape),
+    ]  # fmt: skip
+
+
+class Branches(nn.Module):
+    """Two branches, a module used twice, a shared tensor, a sum and a concatenation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3, padding=1)
+        self.twice = nn.Conv2d(2, 2, 3, padding=1)
+        self.shortcut = models.cifar.PaddedShortcut(2)
+        self.fc = nn.Linear(64, 3)
+        self.tied = nn.Linear(64, 3)
+        self.tied.weight = self.fc.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.conv(x))
+        x = self.shortcut(self.twice(self.twice(x)) + x)
+        x = x.flatten(1)
+        return torch.cat([self.fc(x), self.tied(x)], 1)
+
+
+def split(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Header and payloads of an honest file."""
+    header, payloads = container.unpack(data)
+    return header, bytes(payloads)
+
+
+def join(header: Any, payloads: bytes) -> bytes:
+    """A file with a right check sum around any header that JSON can write."""
+    return container.seal(container.deflate(json.dumps(header).encode()), payloads)
+
+
+def mutated(header: dict[str, Any], choose: Choose, times: int) -> dict[str, Any]:
+    """A copy of a header with a few changes: a value replaced, removed, repeated, swapped or nudged."""
+    header = copy.deepcopy(header)
+    for _ in range(times):
+        places = list(_places(header))
+        if not places:
+            return header
+        parent, key = places[choose(len(places))]
+        other, other_key = places[choose(len(places))]
+        kind = choose(6)
+        if kind == 0:
+            parent[key] = copy.deepcopy(INTERESTING[choose(len(INTERESTING))])
+        elif kind == 1:
+            del parent[key]
+        elif kind == 2 and isinstance(parent, list):
+            parent.insert(key, copy.deepcopy(parent[key]))
+        elif kind == 3:
+            parent[key] = copy.deepcopy(other[other_key])
+        elif kind == 4 and type(parent[key]) is int:
+            parent[key] += choose(7) - 3
+        elif isinstance(parent, dict):
+            parent[str(INTERESTING[choose(len(INTERESTING))])] = parent.pop(key)
+    return header
+
+
+def verdict(data: bytes) -> str:
+    """Read a file as a grader does: "refused", or "read" after its network has run. Any other exception is a bug."""
+    try:
+        found = artefact.read(data, limits=LIMITS)
+    except artefact.BadArtefact as error:
+        assert error.where and error.what, repr(error)
+        assert len(str(error)) < 2000, len(str(error))
+        return "refused"
+    assert found.bytes == len(data) == sum(row[3] for row in found.table())
+    with torch.inference_mode():
+        outputs = found.network(torch.zeros(3, *found.input_shape, dtype=found.dtype))
+    assert tuple(outputs.shape) == (3, *found.shapes[-1]), (outputs.shape, found.shapes[-1])
+    artefact.fingerprint(found.network)
+    return "read"
+
+
+def _places(value: Any) -> Any:
+    """Every place inside a JSON value, as the container and the key there."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inside in list(items):
+        yield value, key
+        yield from _places(inside)
