@@ -268,9 +268,10 @@ def _image(axes: Axes, values: Tensor, title: str, largest: float, signed: bool 
 
 
 def _bars(axes: Axes, spectrum: Spectrum, rank: int) -> None:
-    places = np.arange(1, len(spectrum.values) + 1)
-    axes.bar(places[:rank], spectrum.values[:rank], color=_BLUE, label="kept")
-    axes.bar(places[rank:], spectrum.values[rank:], color=_ORANGE, label="left out")
+    values = spectrum.values.numpy()
+    places = np.arange(1, len(values) + 1)
+    axes.bar(places[:rank], values[:rank], color=_BLUE, label="kept")
+    axes.bar(places[rank:], values[rank:], color=_ORANGE, label="left out")
     axes.set(xlabel="number i", ylabel="singular value σᵢ", title="singular values")
     axes.legend(frameon=False)
 
@@ -279,11 +280,11 @@ def _curve(axes: Axes, spectrum: Spectrum, curve: dict[int, float], rank: int, e
     def kilobytes(k: int) -> float:
         return spectrum.numbers(k)["stored"] * BYTES / 1000
 
-    axes.plot([kilobytes(k) for k in curve], list(curve.values()), ".-", color=_BLUE, label="truncated, not fine-tuned")
+    axes.plot([kilobytes(k) for k in curve], list(curve.values()), ".-", color=_BLUE, label="truncated only")
     axes.plot([kilobytes(rank)], [error], "o", color=plots.PALETTE["vermilion"], markersize=9, label=f"rank {rank}")
     axes.axvline(spectrum.weight.numel() * BYTES / 1000, color=_BLACK, linestyle="--", label="whole matrix")
     axes.set(xscale="log", xlabel="weights of the layer (KB)", ylabel="error (%)", ylim=(0, 100))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.28), ncols=2, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=3, frameon=False, fontsize=8)
 
 
 def _map(axes: Axes, found: TuckerMap, rank_in: int, rank_out: int, numbers: int) -> None:

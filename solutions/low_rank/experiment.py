@@ -25,9 +25,9 @@ from solutions.low_rank.reference import factorise
 COMMAND = "python -m solutions.low_rank.experiment"
 NETWORK = "lenet-300-100"
 SEEDS = (0, 1, 2)
-RANKS = (5, 10, 15, 20, 25, 30, 43, 100)
-FINE_TUNING = Recipe(epochs=12, batch_size=128, optimiser="sgd", learning_rate=0.1, weight_decay=1e-3, warm_up=0.05)
-TOLERANCE = 0.1  # points of validation error that the rank chosen may cost, in the mean over the seeds
+RANKS = (10, 15, 20, 25, 30, 43)
+FINE_TUNING = Recipe(epochs=12, batch_size=64, optimiser="sgd", learning_rate=0.1, weight_decay=1e-3, warm_up=0.05)
+TOLERANCE = 0.2  # points of validation error that the rank chosen may cost, in the mean over the seeds
 
 
 @click.command()
