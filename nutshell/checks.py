@@ -40,7 +40,7 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit of a budget: full marks up to ``at_most``, then falling in a straight line to none at ``at_most + margin``.
+    """One limit of a budget: full marks up to ``at_most``, then a straight line to none at ``at_most + margin``.
 
     Attributes
     ----------
@@ -192,8 +192,9 @@ def check(exercise: str, *, hidden: bool = False, weight: float = 1.0) -> Callab
     """Mark a function ``(learner, reference, rng)`` as a check of an exercise.
 
     ``learner`` and ``reference`` have the exercises as attributes; both are stand-ins, so only plain data, modules
-    that they return, and what :mod:`nutshell.wire` documents can cross. ``rng`` is a ``numpy.random.Generator``. A check calls
-    the learner's code for its own exercise only. Its docstring's first line states the property in words.
+    that they return, and what :mod:`nutshell.wire` documents can cross. ``rng`` is a ``numpy.random.Generator``. A
+    check calls the learner's code for its own exercise only, and what it asks of the reference may not depend on the
+    learner's answers, since the desk replays the reference. Its docstring's first line states the property in words.
 
     Parameters
     ----------

@@ -54,14 +54,25 @@ class LearnerRaised(NutshellError):
         super().__init__(f"{kind}: {message}")
 
 
-def equal(got: Any, want: Any, what: str, *, causes: Mapping[str, Any] | None = None, cause: str = "", next_step: str = "") -> None:
+def equal(
+    got: Any, want: Any, what: str, *, causes: Mapping[str, Any] | None = None, cause: str = "", next_step: str = ""
+) -> None:
     """Expect the same value: numbers, strings, tuples, lists, dicts, or arrays equal in shape and in every element."""
     if not _same(got, want):
         _fail(got, want, what, causes, cause, next_step, _same)
 
 
-def close(got: Any, want: Any, what: str, *, rtol: float = 1e-5, atol: float = 1e-8, causes: Mapping[str, Any] | None = None,
-          cause: str = "", next_step: str = "") -> None:
+def close(
+    got: Any,
+    want: Any,
+    what: str,
+    *,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    causes: Mapping[str, Any] | None = None,
+    cause: str = "",
+    next_step: str = "",
+) -> None:
     """Expect numbers or arrays with ``abs(got − want) ≤ atol + rtol·abs(want)`` everywhere, and the same shape.
 
     Parameters
@@ -111,10 +122,18 @@ def raises(kind: str, call: Callable[..., Any], *arguments: Any, why: str, **key
             raise
         if error.kind == kind:
             return
-        raise CheckFailed(f"{kind}, since {why}", f"{error.kind}: {error.message}", "Another error was raised.",
-                          f"Test for it first and raise {kind} with a message that names the value.") from None
-    raise CheckFailed(f"{kind}, since {why}", show(got), "The arguments are not tested.",
-                      f"Raise {kind} with a message that names the value and the rule.")
+        raise CheckFailed(
+            f"{kind}, since {why}",
+            f"{error.kind}: {error.message}",
+            "Another error was raised.",
+            f"Test for it first and raise {kind} with a message that names the value.",
+        ) from None
+    raise CheckFailed(
+        f"{kind}, since {why}",
+        show(got),
+        "The arguments are not tested.",
+        f"Raise {kind} with a message that names the value and the rule.",
+    )
 
 
 def show(value: Any) -> str:
@@ -138,7 +157,9 @@ def show(value: Any) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-def _fail(got: Any, want: Any, what: str, causes: Mapping[str, Any] | None, cause: str, next_step: str, same: Callable) -> None:
+def _fail(
+    got: Any, want: Any, what: str, causes: Mapping[str, Any] | None, cause: str, next_step: str, same: Callable
+) -> None:
     for mistake, value in (causes or {}).items():
         if same(got, value):
             cause = mistake

@@ -10,13 +10,15 @@ import click
 @click.argument("notebook", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--experiments", is_flag=True, help="Run the cells that begin with %%experiment too.")
-@click.option("--time-limit", default=60.0, show_default=True, help="Seconds for one cell, and for one call by a check.")
+@click.option(
+    "--time-limit", default=60.0, show_default=True, help="Seconds for one cell, and for one call by a check."
+)
 def check(notebook: Path, as_json: bool, experiments: bool, time_limit: float) -> None:
     """Run the public checks on what a lab notebook defines.
 
-    The notebook's cells run in a process of their own. Experiments and check cells are left out, and a cell that raises doesn't
-    stop the rest. Budgets are measured on the validation images, from the .nut files beside the notebook. Ends with 1 if
-    something with points doesn't pass; an extension that isn't begun is no failure.
+    The notebook's cells run in a process of their own. Experiments and check cells are left out, and a cell that
+    raises doesn't stop the rest. Budgets are measured on the validation images, from the .nut files beside the
+    notebook. Ends with 1 if something with points doesn't pass; an extension that isn't begun is no failure.
 
     \b
     Examples:
@@ -41,11 +43,29 @@ def check(notebook: Path, as_json: bool, experiments: bool, time_limit: float) -
 def _print_json(notebook, unit, outcomes, errors, done) -> None:
     import json
 
-    rows = [dict(name=o.item.name, points=o.points, of=o.item.points, passed=o.passed,
-                 checks=[verdict.as_data() for verdict in o.verdicts]) for o in outcomes]
-    click.echo(json.dumps(dict(notebook=str(notebook), unit=unit.name, passed=done, points=sum(o.points for o in outcomes),
-                               of=sum(o.item.points for o in outcomes), exercises=rows,
-                               cells=[dict(cell=number, error=error) for number, error in sorted(errors.items())])))
+    rows = [
+        dict(
+            name=o.item.name,
+            points=o.points,
+            of=o.item.points,
+            passed=o.passed,
+            checks=[verdict.as_data() for verdict in o.verdicts],
+        )
+        for o in outcomes
+    ]
+    click.echo(
+        json.dumps(
+            dict(
+                notebook=str(notebook),
+                unit=unit.name,
+                passed=done,
+                points=sum(o.points for o in outcomes),
+                of=sum(o.item.points for o in outcomes),
+                exercises=rows,
+                cells=[dict(cell=number, error=error) for number, error in sorted(errors.items())],
+            )
+        )
+    )
 
 
 def _print_text(unit, outcomes, errors) -> None:
@@ -57,8 +77,17 @@ def _print_text(unit, outcomes, errors) -> None:
         if not outcome.passed:
             show.write(outcome.text + "\n")
     earned, of = sum(o.points for o in outcomes), sum(o.item.points for o in outcomes)
-    rows = [("✓" if o.passed else "·" if o.open_extension else "✗", o.item.name,
-             f"{show.number(o.points)} of {show.number(o.item.points)}" if o.item.points else "extension",
-             f"{sum(v.passed for v in o.verdicts)} of {len(o.verdicts)}" if o.verdicts else "") for o in outcomes]
-    show.write(show.table_as_text(f"{unit.number:02d} {unit.title}: {show.bar(earned / of if of else 0)} {show.number(earned)} of "
-                                  f"{show.number(of)} points", ("", "exercise", "points", "checks passed"), rows, [show.LATER]))
+    rows = [
+        (
+            "✓" if o.passed else "·" if o.open_extension else "✗",
+            o.item.name,
+            f"{show.number(o.points)} of {show.number(o.item.points)}" if o.item.points else "extension",
+            f"{sum(v.passed for v in o.verdicts)} of {len(o.verdicts)}" if o.verdicts else "",
+        )
+        for o in outcomes
+    ]
+    show.write(
+        show.table_as_text(
+            show.total(unit, earned, of), ("", "exercise", "points", "checks passed"), rows, [show.LATER]
+        )
+    )

@@ -1,9 +1,9 @@
 """One check, two channels: how checks reach an implementation without sharing objects with it.
 
-:mod:`~nutshell.wire.codec` turns plain data into bytes, :mod:`~nutshell.wire.harness` answers requests where the learner's
-code runs, :mod:`~nutshell.wire.standins` is what a check holds in its hands, :mod:`~nutshell.wire.channel` joins the two,
-:mod:`~nutshell.wire.running` runs checks, :mod:`~nutshell.wire.desk` is what a learner calls. A check that wants an argument
-changed in place writes ``inout(argument)``.
+:mod:`~nutshell.wire.codec` turns plain data into bytes, :mod:`~nutshell.wire.harness` answers requests where the
+learner's code runs, :mod:`~nutshell.wire.standins` is what a check holds in its hands, :mod:`~nutshell.wire.channel`
+joins the two, :mod:`~nutshell.wire.running` runs checks, :mod:`~nutshell.wire.desk` is what a learner calls. A check
+that wants an argument changed in place writes ``inout(argument)``.
 """
 
 from typing import Any

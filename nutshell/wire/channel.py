@@ -109,12 +109,16 @@ class Replay:
         if label == UNRECORDED:
             return codec.encode({"value": None})
         if self.position >= len(self.replies):
-            raise NotRecorded(f"{self.name} asks the reference for “{label}”, and all {len(self.replies)} recorded replies are "
-                              "used up. What a check asks of the reference may not depend on the learner's answers.")
+            raise NotRecorded(
+                f"{self.name} asks the reference for “{label}”, and all {len(self.replies)} recorded replies are "
+                "used up. What a check asks of the reference may not depend on the learner's answers."
+            )
         recorded, reply = self.replies[self.position]
         if recorded != label:
-            raise NotRecorded(f"{self.name} asks the reference for “{label}”, and “{recorded}” was recorded. What a check asks "
-                              "of the reference may not depend on the learner's answers.")
+            raise NotRecorded(
+                f"{self.name} asks the reference for “{label}”, and “{recorded}” was recorded. What a check asks "
+                "of the reference may not depend on the learner's answers."
+            )
         self.position += 1
         return reply
 

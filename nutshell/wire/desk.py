@@ -5,97 +5,23 @@ The desk holds a unit's description, its public checks and the recorded replies 
 """
 
 import difflib
-import importlib.util
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
-from nutshell.checks import Budget, Check, Exercise, Unit, checks_of, unit_from_data
-from nutshell.errors import NutshellError, WrongUse
-from nutshell.wire import show
+from nutshell.checks import Budget, Exercise, Unit, unit_from_data
+from nutshell.errors import WrongUse
+from nutshell.wire import shell, show
 from nutshell.wire.channel import Loopback
-from nutshell.wire.running import PUBLIC_SEED, Replies, Verdict, points, run_checks
+from nutshell.wire.lab import FOLDER, PROGRESS, UNIT, Desk, load, remembered
+from nutshell.wire.running import Verdict, points
 from nutshell.wire.show import Points, Shown
 from nutshell.wire.standins import Implementation
 
-FOLDER, UNIT, CHECKS, REPLIES, PROGRESS = "desk", "unit.json", "public_checks.py", "replies.bin", "progress.json"
-EXPERIMENT = "%%experiment"
-
-
-@dataclass
-class Desk:
-    """An opened lab.
-
-    Attributes
-    ----------
-    folder : Path
-        The lab's folder, in which the notebook lies.
-    unit : Unit
-        What there is to do.
-    checks : tuple of Check
-        The public ones.
-    replies : Replies
-        What the reference answered.
-    done : dict
-        By exercise or budget: points, passed checks, number of checks, and when.
-    """
-
-    folder: Path
-    unit: Unit
-    checks: tuple[Check, ...]
-    replies: Replies
-    done: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def judge(self, exercise: Exercise, learner: Implementation) -> list[Verdict]:
-        """Run the public checks of an exercise."""
-        own = [check for check in self.checks if check.exercise == exercise.name]
-        return run_checks(own, learner, self.replies, PUBLIC_SEED, include_hidden=False)
-
-    def remember(self, name: str, earned: float, passed: int, of: int) -> None:
-        """Keep a result for ``progress``, in the lab's folder where it is the learner's own."""
-        self.done[name] = dict(points=earned, passed=passed, of=of, when=time.strftime("%Y-%m-%d %H:%M"))
-        if self.folder.parent.name == "labs" or "NBGRADER_EXECUTION" in os.environ:
-            return  # as released, or a grader's copy: nothing is written there
-        path = self.folder / FOLDER / PROGRESS
-        try:
-            path.write_text(json.dumps(dict(unit=self.unit.name, done=self.done), indent=1) + "\n")
-        except OSError as error:
-            show.write(f"(Progress lasts for this session only: {path} can't be written, {error.strerror}.)")
-
-
 _open: Desk | None = None
-
-
-def load(folder: Path) -> Desk:
-    """Read the desk half of a lab.
-
-    Parameters
-    ----------
-    folder : Path
-        The lab's folder.
-
-    Raises
-    ------
-    WrongUse
-        If there is no ``desk`` in it, or one that is incomplete.
-    """
-    place = folder / FOLDER
-    missing = [name for name in (UNIT, CHECKS, REPLIES) if not (place / name).is_file()]
-    if missing:
-        raise WrongUse(f"{place} lacks {', '.join(missing)}. Open the lab in the folder in which it was handed out, or copy that "
-                       f"folder's “{FOLDER}” beside the notebook.")
-    try:
-        unit = unit_from_data(json.loads((place / UNIT).read_text(encoding="utf-8")))
-        replies = Replies((place / REPLIES).read_bytes())
-    except (ValueError, KeyError, TypeError, NutshellError) as error:
-        raise WrongUse(f"{place} is damaged ({error}). Copy it once more from the lab as it was handed out.") from error
-    return Desk(folder, unit, tuple(checks_of(_module(place / CHECKS, unit.name))), replies, _remembered(place))
 
 
 def open_lab(name: str, folder: str | Path | None = None) -> None:
@@ -114,7 +40,7 @@ def open_lab(name: str, folder: str | Path | None = None) -> None:
         If no desk for this unit lies there.
     """
     global _open
-    _prepare_shell()
+    shell.prepare()
     grading = "NBGRADER_EXECUTION" in os.environ
     candidates = [Path(folder)] if folder is not None else list(_candidates(sys._getframe(1).f_globals))
     for candidate in candidates:
@@ -128,8 +54,10 @@ def open_lab(name: str, folder: str | Path | None = None) -> None:
     if grading:  # the grader brings its own checks
         _open = None
         return
-    raise WrongUse(f"There is no “{FOLDER}” folder for the lab {name!r} in {candidates[0].resolve()}. Open the notebook in the "
-                   "folder in which it was handed out.")
+    raise WrongUse(
+        f"There is no “{FOLDER}” folder for the lab {name!r} in {candidates[0].resolve()}. Open the notebook in the "
+        "folder in which it was handed out."
+    )
 
 
 def check(exercise: str | Callable) -> Points:
@@ -176,7 +104,7 @@ def result(exercise: Exercise, verdicts: Sequence[Verdict], earned: float | None
     return show.of_exercise(exercise, verdicts, points(exercise, verdicts) if earned is None else earned)
 
 
-def budget_result(budget: Budget, path: Path, part: str = "validation") -> Points:
+def budget_result(budget: Budget, path: Path, part: Literal["test", "validation"] = "validation") -> Points:
     """Points of a budget with its table.
 
     Parameters
@@ -191,8 +119,10 @@ def budget_result(budget: Budget, path: Path, part: str = "validation") -> Point
     note = "The test images come at grading." if part == "validation" else ""
     if not path.is_file():
         caption = f"{budget.name}: 0 of {show.number(budget.points)} points"
-        said = f"{path.name} is not there yet: hand_in(network, \"{path.name}\") makes it."
-        return Points(0.0, f"{caption}\n{said}", show.table_as_html(caption, ("Result",), [("✗ not handed in yet",)], [said]))
+        said = f'{path.name} is not there yet: hand_in(network, "{path.name}") makes it.'
+        return Points(
+            0.0, f"{caption}\n{said}", show.table_as_html(caption, ("Result",), [("✗ not handed in yet",)], [said])
+        )
     from nutshell.budget import judge
 
     judged = judge(budget, path, part=part)
@@ -209,13 +139,15 @@ def progress() -> Shown:
     units = [_total(unit, done) for unit, done in _beside(desk)]
     notes = [show.LATER, *(["The other labs here:", *units] if units else [])]
     shown = Shown(show.table_as_text(caption, columns, rows, notes), show.table_as_html(caption, columns, rows, notes))
-    if not show.in_notebook():
+    if not shell.in_notebook():
         show.write(shown.text)
         return Shown("", "")
     return shown
 
 
-def hand_in(network: Any, file: str | None = None, *, encodings: Any = None, input_shape: tuple[int, ...] | None = None) -> Points:
+def hand_in(
+    network: Any, file: str | None = None, *, encodings: Any = None, input_shape: tuple[int, ...] | None = None
+) -> Points:
     """Save a network as the ``.nut`` file that a budget asks for, and measure it on the validation images.
 
     Parameters
@@ -241,7 +173,9 @@ def hand_in(network: Any, file: str | None = None, *, encodings: Any = None, inp
         return Points(0.0, "What was handed in counts.", f"<p>{budget.file} is graded as it was handed in.</p>")
     from nutshell import artefact, models
 
-    artefact.save(network, path, input_shape=input_shape or models.INPUT_SHAPES[budget.topology], encodings=encodings or {})
+    artefact.save(
+        network, path, input_shape=input_shape or models.INPUT_SHAPES[budget.topology], encodings=encodings or {}
+    )
     found = budget_result(budget, path)
     desk.remember(budget.name, float(found), int(found >= budget.points), 1)
     return _shown(found)
@@ -269,15 +203,17 @@ def _unknown(name: str, unit: Unit) -> str:
 
 
 def _shown(found: Points) -> Points:
-    if not show.in_notebook():
+    if not shell.in_notebook():
         show.write(found.text)
     return found
 
 
 def _welcome(unit: Unit) -> str:
     total = sum(item.points for item in (*unit.exercises, *unit.budgets))
-    return (f"{unit.title}: {len(unit.exercises)} exercises, {show.number(total)} points. check(\"{unit.exercises[0].name}\") tests "
-            "one of them, progress() shows all.")
+    return (
+        f"{unit.title}: {len(unit.exercises)} exercises, {show.number(total)} points. "
+        f'check("{unit.exercises[0].name}") tests one of them, progress() shows all.'
+    )
 
 
 def _progress_row(item: Exercise | Budget, done: dict[str, Any] | None) -> tuple[str, ...]:
@@ -290,10 +226,10 @@ def _progress_row(item: Exercise | Budget, done: dict[str, Any] | None) -> tuple
 
 
 def _total(unit: Unit, done: dict[str, dict[str, Any]]) -> str:
-    items = (*unit.exercises, *unit.budgets)
+    items: list[Exercise | Budget] = [*unit.exercises, *unit.budgets]
     of = sum(item.points for item in items)
     earned = sum(done[item.name]["points"] for item in items if item.name in done)
-    return f"{unit.number:02d} {unit.title}: {show.bar(earned / of if of else 0)} {show.number(earned)} of {show.number(of)} points"
+    return show.total(unit, earned, of)
 
 
 def _beside(desk: Desk) -> Iterable[tuple[Unit, dict[str, Any]]]:
@@ -301,34 +237,9 @@ def _beside(desk: Desk) -> Iterable[tuple[Unit, dict[str, Any]]]:
         if path.parent.parent.resolve() == desk.folder:
             continue
         try:
-            yield unit_from_data(json.loads((path.parent / UNIT).read_text(encoding="utf-8"))), _remembered(path.parent)
+            yield unit_from_data(json.loads((path.parent / UNIT).read_text(encoding="utf-8"))), remembered(path.parent)
         except (OSError, ValueError, KeyError, TypeError) as error:
             show.write(f"({path.parent} can't be read: {error}.)")
-
-
-def _remembered(place: Path) -> dict[str, dict[str, Any]]:
-    """Earlier results; a file that isn't as this module writes it counts as none."""
-    path = place / PROGRESS
-    if not path.is_file():
-        return {}
-    try:
-        done = json.loads(path.read_text(encoding="utf-8"))["done"]
-        return {str(name): dict(points=float(row["points"]), passed=int(row["passed"]), of=int(row["of"]), when=str(row["when"]))
-                for name, row in done.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def _module(path: Path, name: str) -> ModuleType:
-    """The public checks as a module, loaded by path."""
-    module_name = f"nutshell_public_checks_{name}"
-    specification = importlib.util.spec_from_file_location(module_name, path)
-    if specification is None or specification.loader is None:
-        raise WrongUse(f"{path} can't be loaded.")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[module_name] = module
-    specification.loader.exec_module(module)
-    return module
 
 
 def _candidates(names: dict[str, Any]) -> Iterable[Path]:
@@ -337,36 +248,3 @@ def _candidates(names: dict[str, Any]) -> Iterable[Path]:
     for said in (os.environ.get("JPY_SESSION_NAME"), names.get("__vsc_ipynb_file__"), names.get("__session__")):
         if isinstance(said, str) and said.endswith(".ipynb"):
             yield Path(said).parent
-
-
-def _prepare_shell() -> None:
-    """Under IPython: run or skip experiments; under stock nbgrader: keep what goes to standard error from costing marks."""
-    shell = show._shell()
-    if shell is not None:
-        transformers = shell.input_transformers_cleanup
-        transformers[:] = [item for item in transformers if getattr(item, "__name__", "") != experiment_cells.__name__]
-        transformers.append(experiment_cells)
-    if "NBGRADER_EXECUTION" in os.environ and hasattr(sys.stderr, "name") and type(sys.stderr).__module__.startswith("ipykernel"):
-        sys.stderr.name = "stdout"  # stock nbgrader gives no marks to a cell that warns or shows a progress bar
-
-
-def experiment_cells(lines: list[str]) -> list[str]:
-    """IPython's view of a cell that begins with ``%%experiment``: its body, or nothing where experiments are skipped.
-
-    Examples
-    --------
-    >>> experiment_cells(["%%experiment\\n", "train()\\n"])
-    ['# an experiment: skipped at grading\\n', 'train()\\n']
-    """
-    first = next((number for number, line in enumerate(lines) if line.strip()), None)
-    if first is None or not is_experiment(lines[first]):
-        return lines
-    if "NBGRADER_EXECUTION" in os.environ:
-        return ['print("An experiment: skipped at grading.")\n']
-    return [*lines[:first], "# an experiment: skipped at grading\n", *lines[first + 1:]]
-
-
-def is_experiment(source: str) -> bool:
-    """Whether a cell's text begins with ``%%experiment``."""
-    words = source.split(maxsplit=1)
-    return bool(words) and words[0] == EXPERIMENT

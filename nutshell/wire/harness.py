@@ -1,13 +1,12 @@
 """The learner's end of the wire: runs cells, looks up names, calls, and answers with plain data or handles.
 
-It knows neither checks nor reference. Six verbs, each a method: ``run``, ``get``, ``call``, ``vjp``, ``next``, ``drop``.
+It knows neither checks nor reference. Six verbs, each a method: ``run``, ``get``, ``call``, ``vjp``, ``next`` and
+``drop``.
 Objects that are not plain data stay here; the other end gets a handle and a description.
 """
 
-import dis
 import inspect
 import linecache
-import traceback
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,12 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from nutshell.wire import codec, toolkit
+from nutshell.wire.blame import describe
 from nutshell.wire.codec import Limits, Malformed, NotPlain, Tagged, TooLarge
+from nutshell.wire.state import State, describe_module, tensors
 
 ROOT = 0  # the handle of the namespace itself
-_OURS = ("nutshell.wire.", "torch.", "IPython.")
-_RAISE = dis.opmap["RAISE_VARARGS"]
-_TEXT = 4000  # characters of an error that are carried
 
 
 class Harness:
@@ -38,8 +36,9 @@ class Harness:
         Bounds of each message, both ways.
     """
 
-    def __init__(self, namespace: dict[str, Any] | types.ModuleType, *, shell: Any = None,
-                 limits: Limits = codec.DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, namespace: dict[str, Any] | types.ModuleType, *, shell: Any = None, limits: Limits = codec.DEFAULT_LIMITS
+    ) -> None:
         self.namespace = vars(namespace) if isinstance(namespace, types.ModuleType) else namespace
         self.shell, self.limits = shell, limits
         self.held: dict[int, Any] = {}
@@ -48,7 +47,7 @@ class Harness:
         self.last = ROOT
 
     def answer(self, message: bytes) -> bytes:
-        """One request's reply; whatever the learner's code does, this returns bytes or lets KeyboardInterrupt through."""
+        """One request's reply, whatever the learner's code does; only KeyboardInterrupt passes."""
         exchange = _Exchange(self)
         try:
             request = codec.decode(message, unpack=exchange.unpack, limits=self.limits)
@@ -84,28 +83,6 @@ class Harness:
         self.handle_of.pop(id(item), None)
         if isinstance(item, types.GeneratorType):
             item.close()
-
-
-class State:
-    """The tensors of a module as the other end knows them, to send only what has changed since."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.values = {name: value.detach().clone() for name, value in tensors(module).items()}
-
-    def changes(self, module: nn.Module) -> dict[str, Tensor]:
-        """Tensors that differ from what the other end knows; from now on it knows them."""
-        found = {}
-        for name, value in tensors(module).items():
-            known = self.values.get(name)
-            value = value.detach()
-            if known is None or not _identical(known, value):
-                found[name] = value
-                self.values[name] = value.clone()
-        return found
-
-    def know(self, changes: dict[str, Tensor]) -> None:
-        """Note what the other end has sent."""
-        self.values.update({name: value.clone() for name, value in changes.items()})
 
 
 @dataclass
@@ -150,11 +127,19 @@ class _Exchange:
 
     def verb_vjp(self, tape: int, cotangents: list) -> dict:
         held = self.harness.find(tape)
-        pairs = [(output, cotangent) for output, cotangent in zip(held.outputs, cotangents, strict=True)
-                 if cotangent is not None]
+        pairs = [
+            (output, cotangent)
+            for output, cotangent in zip(held.outputs, cotangents, strict=True)
+            if cotangent is not None
+        ]
         with torch.enable_grad():
-            gradients = torch.autograd.grad([output for output, _ in pairs], held.inputs, [c for _, c in pairs],
-                                            allow_unused=True, retain_graph=True)
+            gradients = torch.autograd.grad(
+                [output for output, _ in pairs],
+                held.inputs,
+                [c for _, c in pairs],
+                allow_unused=True,
+                retain_graph=True,
+            )
         return {"value": list(gradients)}
 
     def verb_next(self, target: Any) -> dict:
@@ -213,7 +198,9 @@ class _Exchange:
             description |= describe_module(value)
         return description
 
-    def _touched(self, handle: int, state: dict[str, Tensor], grads: list[str] | None, modes: dict[str, bool]) -> nn.Module:
+    def _touched(
+        self, handle: int, state: dict[str, Tensor], grads: list[str] | None, modes: dict[str, bool]
+    ) -> nn.Module:
         module = self.harness.find(handle)
         current = tensors(module)
         with torch.no_grad():
@@ -286,58 +273,6 @@ class _Output:
 _NOTHING = object()
 
 
-def tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers of a module by name, shared ones once."""
-    return dict(module.named_parameters()) | dict(module.named_buffers())
-
-
-def describe_module(module: nn.Module) -> dict:
-    """What a stand-in of a module is made from."""
-    seen: dict[int, str] = {}
-    parameters: list[tuple[str, Tensor | str, bool]] = []  # a tied one is the name of the first
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
-            raise NotPlain("A module with lazy parameters can't be used before its first call; give the sizes.")
-        first = seen.setdefault(id(parameter), name)
-        value = first if first != name else parameter.detach().as_subclass(Tensor)
-        parameters.append((name, value, parameter.requires_grad))
-    persistent = set(module.state_dict(keep_vars=True))
-    buffers = [(name, buffer.detach(), name in persistent) for name, buffer in module.named_buffers()]
-    modules = [(name, type(child).__name__, child.training) for name, child in module.named_modules(remove_duplicate=False)]
-    return dict(modules=modules, parameters=parameters, buffers=buffers)
-
-
-def describe(error: BaseException) -> dict:
-    """An exception as text: its class, what it says, the learner's own lines, and whether it is the stub's."""
-    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    lines = []
-    for frame, line in frames:
-        module = frame.f_globals.get("__name__") or ""
-        if module.startswith(_OURS):
-            continue
-        source = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
-        lines.append(f"in {frame.f_code.co_name}, line {line}: {source}")
-    stub = isinstance(error, NotImplementedError) and _raised_in_python(error)
-    return dict(kind=type(error).__name__, message=_said(error), traceback="\n".join(lines[-8:])[-_TEXT:], stub=stub)
-
-
-def _raised_in_python(error: BaseException) -> bool:
-    """Whether a ``raise`` statement raised it; torch raises NotImplementedError too, for kernels that it lacks."""
-    step = error.__traceback__
-    if step is None:
-        return False
-    while step.tb_next is not None:
-        step = step.tb_next
-    return step.tb_frame.f_code.co_code[step.tb_lasti] == _RAISE
-
-
-def _said(error: BaseException) -> str:
-    try:
-        return str(error)[:_TEXT]
-    except BaseException as second:  # a learner's exception may fail at being printed
-        return f"(its message can't be printed: {type(second).__name__})"
-
-
 def _kind(value: Any) -> str:
     if isinstance(value, nn.Module):
         return "module"
@@ -348,7 +283,3 @@ def _kind(value: Any) -> str:
     if isinstance(value, types.FunctionType | types.BuiltinFunctionType | types.MethodType | types.MethodWrapperType):
         return "function"
     return "object"
-
-
-def _identical(a: Tensor, b: Tensor) -> bool:
-    return a.dtype is b.dtype and a.shape == b.shape and a.device == b.device and (a.is_meta or torch.equal(a, b))

@@ -10,8 +10,10 @@ from nutshell.checks import Budget, Exercise
 from nutshell.errors import WrongUse
 from nutshell.wire import codec, desk
 from nutshell.wire.channel import Ended
+from nutshell.wire.lab import Desk, load
 from nutshell.wire.process import Process
 from nutshell.wire.running import CRASH, NOT_DONE, OUTPUT, TIMEOUT, Verdict, points
+from nutshell.wire.shell import is_experiment
 from nutshell.wire.standins import Implementation
 
 MOST_RESTARTS = 5  # each may cost the whole time limit
@@ -44,7 +46,9 @@ class Outcome:
     @property
     def open_extension(self) -> bool:
         """An extension that nobody has begun doesn't fail a notebook."""
-        return isinstance(self.item, Exercise) and self.item.extension and all(v.status == NOT_DONE for v in self.verdicts)
+        return (
+            isinstance(self.item, Exercise) and self.item.extension and all(v.status == NOT_DONE for v in self.verdicts)
+        )
 
 
 def cells_of(path: Path, experiments: bool = False) -> list[Cell]:
@@ -57,15 +61,20 @@ def cells_of(path: Path, experiments: bool = False) -> list[Cell]:
     """
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        found = [(number, cell.get("metadata", {}).get("nbgrader", {}), "".join(cell["source"]))
-                 for number, cell in enumerate(cells, start=1) if cell["cell_type"] == "code"]
+        found = [
+            (number, cell.get("metadata", {}).get("nbgrader", {}), "".join(cell["source"]))
+            for number, cell in enumerate(cells, start=1)
+            if cell["cell_type"] == "code"
+        ]
     except OSError as error:
         raise WrongUse(f"{path} can't be read: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise WrongUse(f"{path} is not a notebook: it is not JSON with a list of cells.") from None
-    return [Cell(number, source) for number, marks, source in found
-            if not (marks.get("grade") and not marks.get("solution"))
-            and (experiments or not desk.is_experiment(source))]
+    return [
+        Cell(number, source)
+        for number, marks, source in found
+        if not (marks.get("grade") and not marks.get("solution")) and (experiments or not is_experiment(source))
+    ]
 
 
 class Session:
@@ -121,7 +130,9 @@ class Session:
                 self.errors[cell.number] = error
 
 
-def check_notebook(path: Path, *, experiments: bool = False, time_limit: float = 60.0) -> "tuple[desk.Desk, Session, Iterator[Outcome]]":
+def check_notebook(
+    path: Path, *, experiments: bool = False, time_limit: float = 60.0
+) -> "tuple[Desk, Session, Iterator[Outcome]]":
     """Run a notebook's cells and the public checks on what they define.
 
     Parameters
@@ -139,12 +150,12 @@ def check_notebook(path: Path, *, experiments: bool = False, time_limit: float =
         The outcomes are computed as they are asked for; the session ends with the last.
     """
     cells = cells_of(path, experiments)
-    opened = desk.load(path.resolve().parent)
+    opened = load(path.resolve().parent)
     session = Session(cells, opened.folder, time_limit)
     return opened, session, _outcomes(opened, session)
 
 
-def _outcomes(opened: desk.Desk, session: Session) -> Iterator[Outcome]:
+def _outcomes(opened: Desk, session: Session) -> Iterator[Outcome]:
     try:
         for exercise in opened.unit.exercises:
             verdicts = opened.judge(exercise, session.learner())

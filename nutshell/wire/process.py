@@ -39,9 +39,15 @@ class Process:
         self.time_limit, self.limits = time_limit, limits
         self.ended: Ended | None = None
         environment = {**os.environ, "MPLBACKEND": "Agg"}
-        self._child = subprocess.Popen([sys.executable, "-P", "-m", "nutshell.wire.serve"], cwd=folder, env=environment,
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                       start_new_session=True)
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "nutshell.wire.serve"],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self._replies: queue.Queue[bytes | Ended] = queue.Queue()
         threading.Thread(target=_read, args=(self._child.stdout, self._replies, limits), daemon=True).start()
 

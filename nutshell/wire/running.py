@@ -80,8 +80,15 @@ class Replies:
         return Implementation(Replay(self._replies.get(check.name, ()), check.name))
 
 
-def run_checks(checks: Iterable[Check], learner: Implementation, reference: "Implementation | Replies", seed: int | Sequence[int],
-               include_hidden: bool = True, *, authoring: bool = False) -> list[Verdict]:
+def run_checks(
+    checks: Iterable[Check],
+    learner: Implementation,
+    reference: "Implementation | Replies",
+    seed: int | Sequence[int],
+    include_hidden: bool = True,
+    *,
+    authoring: bool = False,
+) -> list[Verdict]:
     """Run checks on an implementation; nothing that the learner's code does ends the run.
 
     Parameters
@@ -145,8 +152,15 @@ def record(checks: Iterable[Check], reference: Mapping[str, Any] | ModuleType) -
     return save_replies(found)
 
 
-def try_answer(answer: Answer, checks: Iterable[Check], reference: Mapping[str, Any] | ModuleType, *, wire: bool = True,
-               seed: int | Sequence[int] = PUBLIC_SEED, include_hidden: bool = True) -> list[Verdict]:
+def try_answer(
+    answer: Answer,
+    checks: Iterable[Check],
+    reference: Mapping[str, Any] | ModuleType,
+    *,
+    wire: bool = True,
+    seed: int | Sequence[int] = PUBLIC_SEED,
+    include_hidden: bool = True,
+) -> list[Verdict]:
     """Run the checks of its exercise on a mutant or an alternative.
 
     Parameters
@@ -192,15 +206,26 @@ def _run(check: Check, learner: Any, reference: Any, seed: int | Sequence[int], 
     except Missing:
         status, parts = NOT_DONE, (f"a definition of {check.exercise}", "none", "", "Run the cell that defines it.")
     except OverBounds as error:
-        status, parts = OUTPUT, ("a value of reasonable size", str(error), "", "Return only what the docstring asks for.")
+        status, parts = (
+            OUTPUT,
+            ("a value of reasonable size", str(error), "", "Return only what the docstring asks for."),
+        )
     except Ended as error:
         status, parts = error.status, ("an answer", str(error), "", "")
     except Exception as error:
         if authoring and isinstance(error, CannotCross | NotRecorded):
             raise
         status, parts = WRONG, _incomparable(error)
-    return Verdict(check.exercise, check.name, check.title, check.hidden, status, *parts, check.weight,
-                   time.perf_counter() - started)
+    return Verdict(
+        check.exercise,
+        check.name,
+        check.title,
+        check.hidden,
+        status,
+        *parts,
+        check.weight,
+        time.perf_counter() - started,
+    )
 
 
 def _call(check: Check, learner: Any, reference: Any, seed: int | Sequence[int]) -> None:
@@ -221,26 +246,45 @@ class _Only:
         if name.startswith("_"):
             raise AttributeError(name)
         if name != self._check.exercise:
-            raise CannotCross(f"{self._check.name} is a check of {self._check.exercise} and uses the learner's {name}: a wrong {name} "
-                              f"would fail {self._check.exercise}. Use reference.{name}, or the toolkit.")
+            raise CannotCross(
+                f"{self._check.name} checks {self._check.exercise} and uses the learner's {name}: a wrong {name} "
+                f"would fail {self._check.exercise}. Use reference.{name}, or the toolkit."
+            )
         return getattr(self._learner, name)
 
 
 def _raised(check: Check, error: LearnerRaised) -> tuple[str, tuple[str, str, str, str]]:
     if error.not_done:
-        return NOT_DONE, (f"an implementation of {check.exercise}", "the stub", "", "Replace the line that raises NotImplementedError.")
+        return NOT_DONE, (
+            f"an implementation of {check.exercise}",
+            "the stub",
+            "",
+            "Replace the line that raises NotImplementedError.",
+        )
     lines = error.traceback.strip().splitlines()
-    return RAISED, ("no error", f"{error.kind}: {error.message}", lines[-1] if lines else "",
-                    "Call your function in a cell of its own to see the whole traceback.")
+    return RAISED, (
+        "no error",
+        f"{error.kind}: {error.message}",
+        lines[-1] if lines else "",
+        "Call your function in a cell of its own to see the whole traceback.",
+    )
 
 
 def _incomparable(error: Exception) -> tuple[str, str, str, str]:
     if isinstance(error, RuntimeError) and "does not require grad" in str(error):
-        return ("a result that gradients flow through", "one without a gradient", "It was detached, or computed outside of torch.",
-                "Leave out .detach(), .item(), .numpy(), .data and torch.no_grad().")
+        return (
+            "a result that gradients flow through",
+            "one without a gradient",
+            "It was detached, or computed outside of torch.",
+            "Leave out .detach(), .item(), .numpy(), .data and torch.no_grad().",
+        )
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return ("a value that can be compared", f"one that can't ({said[:300]})", "Its type, its shape or its structure is another one.",
-            "Compare what you return with the docstring: its type, its shape, its keys.")
+    return (
+        "a value that can be compared",
+        f"one that can't ({said[:300]})",
+        "Its type, its shape or its structure is another one.",
+        "Compare what you return with the docstring: its type, its shape, its keys.",
+    )
 
 
 def _namespace(reference: Mapping[str, Any] | ModuleType) -> dict[str, Any]:

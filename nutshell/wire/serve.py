@@ -1,4 +1,4 @@
-"""A harness on standard input and output: ``python -P -m nutshell.wire.serve``, started by :mod:`nutshell.wire.process`.
+"""A harness on standard input and output, ``python -P -m nutshell.wire.serve``; :mod:`nutshell.wire.process` starts it.
 
 What the learner's code prints goes nowhere; the messages have descriptors of their own.
 """

@@ -10,15 +10,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from nutshell.checks import Exercise
+from nutshell.checks import Exercise, Unit
 from nutshell.wire.running import CRASH, INFRA, MEMORY, NOT_DONE, OK, OUTPUT, RAISED, TIMEOUT, WRONG, Verdict
 
-WORDS = {OK: "passed", WRONG: "not yet right", RAISED: "raised an error", NOT_DONE: "not written yet", TIMEOUT: "took too long",
-         MEMORY: "took too much memory", OUTPUT: "returned too much", CRASH: "ended the process", INFRA: "could not be run"}
+WORDS = {
+    OK: "passed",
+    WRONG: "not yet right",
+    RAISED: "raised an error",
+    NOT_DONE: "not written yet",
+    TIMEOUT: "took too long",
+    MEMORY: "took too much memory",
+    OUTPUT: "returned too much",
+    CRASH: "ended the process",
+    INFRA: "could not be run",
+}
 LATER = "Hidden checks run at grading, with other inputs."
-_STYLE = ("<style>.nutshell table{border-collapse:collapse;margin:.3em 0}.nutshell caption{text-align:left;font-weight:bold;"
-          "padding:.2em 0}.nutshell th,.nutshell td{text-align:left!important;vertical-align:top;padding:.25em .6em;"
-          "border-bottom:1px solid #8888;max-width:28em;overflow-wrap:anywhere}.nutshell p{margin:.3em 0}</style>")
+_STYLE = (
+    "<style>.nutshell table{border-collapse:collapse;margin:.3em 0}.nutshell caption{text-align:left;font-weight:bold;"
+    "padding:.2em 0}.nutshell th,.nutshell td{text-align:left!important;vertical-align:top;padding:.25em .6em;"
+    "border-bottom:1px solid #8888;max-width:28em;overflow-wrap:anywhere}.nutshell p{margin:.3em 0}</style>"
+)
 _BAR = 20  # characters of a bar
 
 
@@ -78,17 +89,25 @@ def caption_of(exercise: Exercise, verdicts: Sequence[Verdict], earned: float) -
 
 def verdicts_as_html(caption: str, verdicts: Iterable[Verdict], notes: Sequence[str] = ()) -> str:
     """An accessible table: caption, column headings, marks in words, everything escaped."""
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Result", "Check", "Expected", "Got", "Likely cause", "Next step"))
+    head = "".join(
+        f'<th scope="col">{name}</th>' for name in ("Result", "Check", "Expected", "Got", "Likely cause", "Next step")
+    )
     rows = []
     for verdict in verdicts:
         cells = [mark(verdict), "", verdict.expected, verdict.got, verdict.cause, verdict.next_step]
         cells = [html.escape(clean(cell)) for cell in cells]
         cells[1] = f"{html.escape(clean(verdict.title))}{' <em>(hidden)</em>' if verdict.hidden else ''}"
-        rows.append(f"<tr><td>{cells[0]}</td>" + f'<th scope="row" style="font-weight:normal">{cells[1]}</th>'
-                    + "".join(f"<td>{cell}</td>" for cell in cells[2:]) + "</tr>")
+        rows.append(
+            f"<tr><td>{cells[0]}</td>"
+            + f'<th scope="row" style="font-weight:normal">{cells[1]}</th>'
+            + "".join(f"<td>{cell}</td>" for cell in cells[2:])
+            + "</tr>"
+        )
     below = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
-    return (f'{_STYLE}<div class="nutshell"><table><caption>{html.escape(clean(caption))}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{below}</div>")
+    return (
+        f'{_STYLE}<div class="nutshell"><table><caption>{html.escape(clean(caption))}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{below}</div>"
+    )
 
 
 def verdicts_as_text(caption: str, verdicts: Iterable[Verdict], notes: Sequence[str] = ()) -> str:
@@ -96,8 +115,12 @@ def verdicts_as_text(caption: str, verdicts: Iterable[Verdict], notes: Sequence[
     lines = [clean(caption)]
     for verdict in verdicts:
         lines.append(f"  {mark(verdict)}: {clean(verdict.title)}{' (hidden)' if verdict.hidden else ''}")
-        parts = (("expected", verdict.expected), ("got", verdict.got), ("likely cause", verdict.cause),
-                 ("next step", verdict.next_step))
+        parts = (
+            ("expected", verdict.expected),
+            ("got", verdict.got),
+            ("likely cause", verdict.cause),
+            ("next step", verdict.next_step),
+        )
         lines += [f"      {name}: {clean(said)}" for name, said in parts if said]
     return "\n".join([*lines, *notes])
 
@@ -107,20 +130,31 @@ def mark(verdict: Verdict) -> str:
     return f"{'✓' if verdict.passed else '✗'} {WORDS.get(verdict.status, verdict.status)}"
 
 
-def table_as_html(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], notes: Sequence[str] = ()) -> str:
+def table_as_html(
+    caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], notes: Sequence[str] = ()
+) -> str:
     """A plain table; cells are text and escaped."""
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(clean(str(cell)))}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(clean(str(cell)))}</td>" for cell in row) + "</tr>" for row in rows
+    )
     below = "".join(f"<p>{html.escape(clean(note))}</p>" for note in notes)
-    return (f'{_STYLE}<div class="nutshell"><table><caption>{html.escape(clean(caption))}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}</div>")
+    return (
+        f'{_STYLE}<div class="nutshell"><table><caption>{html.escape(clean(caption))}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}</div>"
+    )
 
 
-def table_as_text(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], notes: Sequence[str] = ()) -> str:
+def table_as_text(
+    caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], notes: Sequence[str] = ()
+) -> str:
     """The same with aligned columns."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[k]) for row in [list(columns), *texts]) for k in range(len(columns))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [list(columns), *texts]]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [list(columns), *texts]
+    ]
     return "\n".join([caption, *lines, *notes])
 
 
@@ -134,6 +168,11 @@ def bar(share: float) -> str:
     """
     full = round(_BAR * min(max(share, 0.0), 1.0))
     return "█" * full + "░" * (_BAR - full)
+
+
+def total(unit: Unit, earned: float, of: float) -> str:
+    """A unit's points with a bar, on one line."""
+    return f"{unit.number:02d} {unit.title}: {bar(earned / of if of else 0)} {number(earned)} of {number(of)} points"
 
 
 def number(value: float) -> str:
@@ -155,24 +194,12 @@ def clean(text: str) -> str:
     >>> clean("red: \\x1b[31mx")
     'red: �[31mx'
     """
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
+    return re.sub(
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text
+    )
 
 
 def write(text: str) -> None:
     """Print text on a terminal that may not have all signs."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding))
-
-
-def in_notebook() -> bool:
-    """Whether a front end will show the HTML of a cell's last value."""
-    shell = _shell()
-    return shell is not None and hasattr(shell, "kernel")
-
-
-def _shell() -> Any:
-    if "IPython" not in sys.modules:
-        return None
-    from IPython import get_ipython
-
-    return get_ipython()

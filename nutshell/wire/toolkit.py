@@ -18,46 +18,126 @@ from nutshell import models
 from nutshell.wire.codec import Malformed, Tagged
 
 _POOL = ("kernel_size", "stride", "padding")
-_CONVOLUTION = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias", "padding_mode")
+_CONVOLUTION = (
+    "in_channels",
+    "out_channels",
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
+    "bias",
+    "padding_mode",
+)
 _BATCH_NORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
 _RECURRENT = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 LAYERS: dict[str, tuple[str, ...]] = {  # what a layer's constructor takes, readable as attributes of the layer
     "Linear": ("in_features", "out_features", "bias"),
-    "Conv1d": _CONVOLUTION, "Conv2d": _CONVOLUTION, "Conv3d": _CONVOLUTION,
-    "BatchNorm1d": _BATCH_NORM, "BatchNorm2d": _BATCH_NORM,
+    "Conv1d": _CONVOLUTION,
+    "Conv2d": _CONVOLUTION,
+    "Conv3d": _CONVOLUTION,
+    "BatchNorm1d": _BATCH_NORM,
+    "BatchNorm2d": _BATCH_NORM,
     "LayerNorm": ("normalized_shape", "eps", "elementwise_affine"),
     "GroupNorm": ("num_groups", "num_channels", "eps", "affine"),
-    "RNN": (*_RECURRENT, "nonlinearity"), "GRU": _RECURRENT, "LSTM": _RECURRENT,
+    "RNN": (*_RECURRENT, "nonlinearity"),
+    "GRU": _RECURRENT,
+    "LSTM": _RECURRENT,
     "Embedding": ("num_embeddings", "embedding_dim"),
-    "MaxPool1d": (*_POOL, "dilation", "ceil_mode"), "MaxPool2d": (*_POOL, "dilation", "ceil_mode"),
-    "AvgPool1d": _POOL, "AvgPool2d": (*_POOL, "ceil_mode", "count_include_pad"),
-    "AdaptiveAvgPool1d": ("output_size",), "AdaptiveAvgPool2d": ("output_size",), "AdaptiveMaxPool2d": ("output_size",),
-    "Flatten": ("start_dim", "end_dim"), "Unflatten": ("dim", "unflattened_size"), "Identity": (),
-    "Dropout": ("p",), "Dropout2d": ("p",),
-    "ReLU": (), "ReLU6": (), "Tanh": (), "Sigmoid": (), "SiLU": (), "GELU": ("approximate",), "Softplus": ("beta", "threshold"),
-    "LeakyReLU": ("negative_slope",), "ELU": ("alpha",), "Hardtanh": ("min_val", "max_val"), "Softmax": ("dim",),
+    "MaxPool1d": (*_POOL, "dilation", "ceil_mode"),
+    "MaxPool2d": (*_POOL, "dilation", "ceil_mode"),
+    "AvgPool1d": _POOL,
+    "AvgPool2d": (*_POOL, "ceil_mode", "count_include_pad"),
+    "AdaptiveAvgPool1d": ("output_size",),
+    "AdaptiveAvgPool2d": ("output_size",),
+    "AdaptiveMaxPool2d": ("output_size",),
+    "Flatten": ("start_dim", "end_dim"),
+    "Unflatten": ("dim", "unflattened_size"),
+    "Identity": (),
+    "Dropout": ("p",),
+    "Dropout2d": ("p",),
+    "ReLU": (),
+    "ReLU6": (),
+    "Tanh": (),
+    "Sigmoid": (),
+    "SiLU": (),
+    "GELU": ("approximate",),
+    "Softplus": ("beta", "threshold"),
+    "LeakyReLU": ("negative_slope",),
+    "ELU": ("alpha",),
+    "Hardtanh": ("min_val", "max_val"),
+    "Softmax": ("dim",),
     "LogSoftmax": ("dim",),
-    "CrossEntropyLoss": ("reduction", "label_smoothing"), "MSELoss": ("reduction",), "L1Loss": ("reduction",),
-    "NLLLoss": ("reduction",), "KLDivLoss": ("reduction", "log_target"), "BCELoss": ("reduction",),
-    "BCEWithLogitsLoss": ("reduction",), "SmoothL1Loss": ("reduction", "beta"),
-    "Sequential": (), "ModuleList": (),
+    "CrossEntropyLoss": ("reduction", "label_smoothing"),
+    "MSELoss": ("reduction",),
+    "L1Loss": ("reduction",),
+    "NLLLoss": ("reduction",),
+    "KLDivLoss": ("reduction", "log_target"),
+    "BCELoss": ("reduction",),
+    "BCEWithLogitsLoss": ("reduction",),
+    "SmoothL1Loss": ("reduction", "beta"),
+    "Sequential": (),
+    "ModuleList": (),
 }
 _CONTAINERS = ("Sequential", "ModuleList")
 
 
 def _named() -> dict[str, Callable]:
-    functions = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "softplus", "hardtanh", "tanh", "sigmoid", "softmax",
-                 "log_softmax", "cross_entropy", "mse_loss", "l1_loss", "nll_loss", "kl_div", "smooth_l1_loss", "huber_loss",
-                 "binary_cross_entropy", "binary_cross_entropy_with_logits")
+    functions = (
+        "relu",
+        "relu6",
+        "leaky_relu",
+        "elu",
+        "gelu",
+        "silu",
+        "softplus",
+        "hardtanh",
+        "tanh",
+        "sigmoid",
+        "softmax",
+        "log_softmax",
+        "cross_entropy",
+        "mse_loss",
+        "l1_loss",
+        "nll_loss",
+        "kl_div",
+        "smooth_l1_loss",
+        "huber_loss",
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits",
+    )
     found: dict[str, Callable] = {f"torch.nn.functional.{name}": getattr(functional, name) for name in functions}
-    found |= {f"torch.{name}": getattr(torch, name) for name in ("relu", "tanh", "sigmoid", "softmax", "log_softmax", "sign",
-                                                                "abs", "square", "exp", "sin", "cos")}
-    found |= {f"torch.optim.{name}": getattr(torch.optim, name) for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")}
-    found |= {f"torch.optim.lr_scheduler.{name}": getattr(torch.optim.lr_scheduler, name)
-              for name in ("StepLR", "MultiStepLR", "CosineAnnealingLR", "ExponentialLR", "OneCycleLR", "CyclicLR")}
+    found |= {
+        f"torch.{name}": getattr(torch, name)
+        for name in ("relu", "tanh", "sigmoid", "softmax", "log_softmax", "sign", "abs", "square", "exp", "sin", "cos")
+    }
+    found |= {
+        f"torch.optim.{name}": getattr(torch.optim, name) for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
+    }
+    found |= {
+        f"torch.optim.lr_scheduler.{name}": getattr(torch.optim.lr_scheduler, name)
+        for name in ("StepLR", "MultiStepLR", "CosineAnnealingLR", "ExponentialLR", "OneCycleLR", "CyclicLR")
+    }
     found |= {f"torch.nn.{name}": getattr(nn, name) for name in LAYERS}
-    found |= {f"numpy.{name}": getattr(np, name) for name in ("tanh", "exp", "abs", "sign", "square", "float16", "float32",
-                                                             "float64", "int8", "int16", "int32", "int64", "uint8", "bool_")}
+    found |= {
+        f"numpy.{name}": getattr(np, name)
+        for name in (
+            "tanh",
+            "exp",
+            "abs",
+            "sign",
+            "square",
+            "float16",
+            "float32",
+            "float64",
+            "int8",
+            "int16",
+            "int32",
+            "int64",
+            "uint8",
+            "bool_",
+        )
+    }
     return found | {kind.__name__: kind for kind in (bool, int, float, complex, str)}
 
 
@@ -140,7 +220,10 @@ def _loaded(module: nn.Module, payload: dict) -> nn.Module:
 
 
 def _hooked(module: nn.Module) -> bool:
-    return any(getattr(module, name) for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"))
+    return any(
+        getattr(module, name)
+        for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    )
 
 
 def _tied(module: nn.Module) -> bool:

@@ -1,0 +1,117 @@
+"""A lab on disk: the folder ``desk`` beside its notebook, with what is known of earlier results."""
+
+import importlib.util
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from nutshell.checks import Check, Exercise, Unit, checks_of, unit_from_data
+from nutshell.errors import NutshellError, WrongUse
+from nutshell.wire import show
+from nutshell.wire.running import PUBLIC_SEED, Replies, Verdict, run_checks
+from nutshell.wire.standins import Implementation
+
+FOLDER, UNIT, CHECKS, REPLIES, PROGRESS = "desk", "unit.json", "public_checks.py", "replies.bin", "progress.json"
+
+
+@dataclass
+class Desk:
+    """An opened lab.
+
+    Attributes
+    ----------
+    folder : Path
+        The lab's folder, in which the notebook lies.
+    unit : Unit
+        What there is to do.
+    checks : tuple of Check
+        The public ones.
+    replies : Replies
+        What the reference answered.
+    done : dict
+        By exercise or budget: points, passed checks, number of checks, and when.
+    """
+
+    folder: Path
+    unit: Unit
+    checks: tuple[Check, ...]
+    replies: Replies
+    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def judge(self, exercise: Exercise, learner: Implementation) -> list[Verdict]:
+        """Run the public checks of an exercise."""
+        own = [check for check in self.checks if check.exercise == exercise.name]
+        return run_checks(own, learner, self.replies, PUBLIC_SEED, include_hidden=False)
+
+    def remember(self, name: str, earned: float, passed: int, of: int) -> None:
+        """Keep a result for ``progress``, in the lab's folder where it is the learner's own."""
+        self.done[name] = dict(points=earned, passed=passed, of=of, when=time.strftime("%Y-%m-%d %H:%M"))
+        if self.folder.parent.name == "labs" or "NBGRADER_EXECUTION" in os.environ:
+            return  # as released, or a grader's copy: nothing is written there
+        path = self.folder / FOLDER / PROGRESS
+        try:
+            path.write_text(json.dumps(dict(unit=self.unit.name, done=self.done), indent=1) + "\n")
+        except OSError as error:
+            show.write(f"(Progress lasts for this session only: {path} can't be written, {error.strerror}.)")
+
+
+def load(folder: Path) -> Desk:
+    """Read the desk half of a lab.
+
+    Parameters
+    ----------
+    folder : Path
+        The lab's folder.
+
+    Raises
+    ------
+    WrongUse
+        If there is no ``desk`` in it, or one that is incomplete.
+    """
+    place = folder / FOLDER
+    missing = [name for name in (UNIT, CHECKS, REPLIES) if not (place / name).is_file()]
+    if missing:
+        raise WrongUse(
+            f"{place} lacks {', '.join(missing)}. Open the lab in the folder in which it was handed out, or copy that "
+            f"folder's “{FOLDER}” beside the notebook."
+        )
+    try:
+        unit = unit_from_data(json.loads((place / UNIT).read_text(encoding="utf-8")))
+        replies = Replies((place / REPLIES).read_bytes())
+    except (ValueError, KeyError, TypeError, NutshellError) as error:
+        raise WrongUse(f"{place} is damaged ({error}). Copy it once more from the lab as it was handed out.") from error
+    return Desk(folder, unit, tuple(checks_of(_module(place / CHECKS, unit.name))), replies, remembered(place))
+
+
+def _module(path: Path, name: str) -> ModuleType:
+    """The public checks as a module, loaded by path."""
+    module_name = f"nutshell_public_checks_{name}"
+    specification = importlib.util.spec_from_file_location(module_name, path)
+    if specification is None or specification.loader is None:
+        raise WrongUse(f"{path} can't be loaded.")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[module_name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+def remembered(place: Path) -> dict[str, dict[str, Any]]:
+    """Earlier results; a file that isn't as this module writes it counts as none."""
+    path = place / PROGRESS
+    if not path.is_file():
+        return {}
+    try:
+        done = json.loads(path.read_text(encoding="utf-8"))["done"]
+        return {
+            str(name): dict(
+                points=float(row["points"]), passed=int(row["passed"]), of=int(row["of"]), when=str(row["when"])
+            )
+            for name, row in done.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
