@@ -75,6 +75,8 @@ def close(
 ) -> None:
     """Expect numbers or arrays with ``abs(got − want) ≤ atol + rtol·abs(want)`` everywhere, and the same shape.
 
+    Lists, tuples and dicts of them are compared item by item; NaN equals NaN.
+
     Parameters
     ----------
     got, want : number, array or Tensor
@@ -92,8 +94,14 @@ def close(
     """
 
     def near(a: Any, b: Any) -> bool:
-        a, b = _array(a), _array(b)
-        return a is not None and b is not None and a.shape == b.shape and np.allclose(a, b, rtol=rtol, atol=atol)
+        if isinstance(b, dict):
+            return isinstance(a, dict) and a.keys() == b.keys() and all(near(a[key], b[key]) for key in b)
+        left, right = _array(a), _array(b)
+        if left is not None and right is not None:
+            return left.shape == right.shape and np.allclose(left, right, rtol=rtol, atol=atol, equal_nan=True)
+        if not isinstance(b, list | tuple) or not isinstance(a, list | tuple):
+            return False
+        return len(a) == len(b) and all(near(x, y) for x, y in zip(a, b, strict=True))  # arrays of several shapes
 
     if not near(got, want):
         _fail(got, want, what, causes, cause, next_step, near)
@@ -145,7 +153,10 @@ def show(value: Any) -> str:
     ('0.3', 'array (2, 9): 0, 0, 0, 0, 0, 0, …')
     """
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
+        value = _numpy(value)
+    if type(value) in (list, tuple) and any(isinstance(item, np.ndarray | torch.Tensor) for item in value):
+        ends = "[]" if type(value) is list else "()"
+        return f"{ends[0]}{'; '.join(show(item) for item in value[:_SHOWN])}{ends[1]}"
     if isinstance(value, np.ndarray) and value.ndim:
         numbers = ", ".join(show(v) for v in value.ravel()[:_SHOWN].tolist())
         return f"array {value.shape}: {numbers}{', …' if value.size > _SHOWN else ''}"
@@ -168,23 +179,46 @@ def _fail(
 
 
 def _array(value: Any) -> np.ndarray | None:
+    """A value as float64 or complex128, or None where it isn't made of numbers."""
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().resolve_conj().resolve_neg().numpy()
+        value = _numpy(value)
+    elif isinstance(value, list | tuple):
+        value = [_numpy(item) if isinstance(item, torch.Tensor) else item for item in value]
     try:
         array = np.asarray(value)
     except ValueError:  # a ragged list
         return None
-    if array.dtype == object or array.dtype.kind in "USV":
+    if array.dtype.kind not in "biufc":
         return None
     return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
+    return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
+
+
 def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, dict) or isinstance(b, dict):
+        return (
+            isinstance(a, dict)
+            and isinstance(b, dict)
+            and a.keys() == b.keys()
+            and all(_same(a[key], b[key]) for key in a)
+        )
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
-    if isinstance(a, str | bytes | None.__class__) or isinstance(b, str | bytes | None.__class__):
-        return type(a) is type(b) and a == b
+    if isinstance(a, int | str | bytes | None) and isinstance(b, int | str | bytes | None):
+        return (isinstance(a, int) == isinstance(b, int)) and a == b  # exact, however large
     left, right = _array(a), _array(b)
-    return left is not None and right is not None and left.shape == right.shape and bool(np.array_equal(left, right))
+    if left is None or right is None or left.shape != right.shape:
+        return False
+    exact = _whole(a), _whole(b)
+    if exact[0] is not None and exact[1] is not None:  # float64 would round integers above 2⁵³
+        return bool(np.array_equal(exact[0], exact[1]))
+    return bool(np.array_equal(left, right, equal_nan=True))
+
+
+def _whole(value: Any) -> np.ndarray | None:
+    array = _numpy(value) if isinstance(value, torch.Tensor) else np.asarray(value)
+    return array if array.dtype.kind in "biu" else None

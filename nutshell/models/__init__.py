@@ -81,4 +81,6 @@ def build(name: str, *, seed: int = 0, device: str = "cpu", **options: object) -
         raise ValueError(f"There is no network called {name!r}. Choose one of: {', '.join(sorted(BUILDERS))}.")
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(seed)
-        return BUILDERS[name](**options)
+        network = BUILDERS[name](**options)
+    network.specification = (name, options)  # by which it is built again in another process
+    return network

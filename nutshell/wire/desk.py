@@ -134,7 +134,7 @@ def progress() -> Shown:
     """Show the points of each exercise of this lab, and of the labs beside it, as of the last check."""
     desk = _opened()
     columns = ("", "exercise", "points", "checks passed", "last checked")
-    rows = [_progress_row(item, desk.done.get(item.name)) for item in (*desk.unit.exercises, *desk.unit.budgets)]
+    rows = [_progress_row(item, desk.done.get(item.name)) for item in _items(desk.unit)]
     caption = _total(desk.unit, desk.done)
     units = [_total(unit, done) for unit, done in _beside(desk)]
     notes = [show.LATER, *(["The other labs here:", *units] if units else [])]
@@ -196,7 +196,7 @@ def _opened() -> Desk:
 
 
 def _unknown(name: str, unit: Unit) -> str:
-    names = [item.name for item in (*unit.exercises, *unit.budgets)]
+    names = [item.name for item in _items(unit)]
     near = difflib.get_close_matches(name, names, 1)
     meant = f" Did you mean {near[0]!r}?" if near else ""
     return f"This lab has no exercise {name!r}.{meant} It has: {', '.join(names)}."
@@ -209,11 +209,15 @@ def _shown(found: Points) -> Points:
 
 
 def _welcome(unit: Unit) -> str:
-    total = sum(item.points for item in (*unit.exercises, *unit.budgets))
+    total = sum(item.points for item in _items(unit))
     return (
         f"{unit.title}: {len(unit.exercises)} exercises, {show.number(total)} points. "
         f'check("{unit.exercises[0].name}") tests one of them, progress() shows all.'
     )
+
+
+def _items(unit: Unit) -> list[Exercise | Budget]:
+    return [*unit.exercises, *unit.budgets]
 
 
 def _progress_row(item: Exercise | Budget, done: dict[str, Any] | None) -> tuple[str, ...]:
@@ -226,7 +230,7 @@ def _progress_row(item: Exercise | Budget, done: dict[str, Any] | None) -> tuple
 
 
 def _total(unit: Unit, done: dict[str, dict[str, Any]]) -> str:
-    items: list[Exercise | Budget] = [*unit.exercises, *unit.budgets]
+    items = _items(unit)
     of = sum(item.points for item in items)
     earned = sum(done[item.name]["points"] for item in items if item.name in done)
     return show.total(unit, earned, of)

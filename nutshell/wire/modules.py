@@ -22,11 +22,11 @@ def asked_by_library(depth: int = 2) -> bool:
     return name.startswith(_LIBRARIES)
 
 
-class ModuleStandIn(nn.Module, FarObject):
+class ModuleStandIn(FarObject, nn.Module):
     """A module of the other end: parameters and buffers live here, forward and backward passes cross."""
 
     def __init__(self, target: Target, root: "ModuleStandIn | None" = None, path: str = "") -> None:
-        nn.Module.__init__(self)
+        super().__init__()
         put = object.__setattr__
         put(self, "_target", target)
         put(self, "_parent_root", root)  # kept alive by its children, since their attributes are asked of it
@@ -96,7 +96,7 @@ class ModuleStandIn(nn.Module, FarObject):
         return f"<module {self._target.name} of the implementation>"
 
     @property
-    def __class__(self) -> type:  # type: ignore[override]
+    def __class__(self) -> type:  # type: ignore[override, misc]
         if asked_by_library():
             return type(self)
         raise CannotCross(

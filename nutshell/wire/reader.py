@@ -115,7 +115,7 @@ class Reader:
         array = self._array(payload, depth)
         if array.ndim:
             raise Malformed("A scalar has a shape.")
-        return array[()]
+        return array.reshape(1)[0]
 
     def _tensor(self, payload: Any, depth: int) -> torch.Tensor:
         name, sides = self._items(payload, 2)

@@ -40,7 +40,7 @@ def learner_shell() -> Any:
 
     settings = Config()
     settings.HistoryManager.enabled = False
-    shell = InteractiveShell.instance(config=settings)
+    shell: Any = InteractiveShell.instance(config=settings)
     shell.enable_gui = lambda gui=None: None  # %matplotlib asks for one
     for name in ("pip", "conda", "mamba", "uv"):
         shell.register_magic_function(refuse, "line", name)

@@ -14,12 +14,9 @@ def prepare() -> None:
         transformers = shell.input_transformers_cleanup
         transformers[:] = [item for item in transformers if getattr(item, "__name__", "") != experiment_cells.__name__]
         transformers.append(experiment_cells)
-    if (
-        "NBGRADER_EXECUTION" in os.environ
-        and hasattr(sys.stderr, "name")
-        and type(sys.stderr).__module__.startswith("ipykernel")
-    ):
-        sys.stderr.name = "stdout"  # stock nbgrader gives no marks to a cell that warns or shows a progress bar
+    stream: Any = sys.stderr
+    if "NBGRADER_EXECUTION" in os.environ and type(stream).__module__.startswith("ipykernel"):
+        stream.name = "stdout"  # stock nbgrader gives no marks to a cell that warns or shows a progress bar
 
 
 def experiment_cells(lines: list[str]) -> list[str]:

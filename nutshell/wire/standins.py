@@ -57,7 +57,7 @@ class StandIn(FarObject):
         return f"<{self._target.name} of the implementation>"
 
     @property
-    def __class__(self) -> type:  # type: ignore[override]
+    def __class__(self) -> type:  # type: ignore[override, misc]
         if asked_by_library():
             return type(self)
         raise NotPlainData(
@@ -102,7 +102,7 @@ _AS_VALUE = (  # special methods by which Python, NumPy or torch would take an o
 )
 for _name in _AS_VALUE:
     setattr(StandIn, f"__{_name}__", _not_a_value)
-StandIn.__hash__ = object.__hash__  # type: ignore[method-assign]
+StandIn.__hash__ = object.__hash__  # type: ignore[assignment]
 
 
 class FunctionStandIn(StandIn):
