@@ -230,6 +230,12 @@ def test_progress_is_seen_on_a_terminal(tmp_path: Path, monkeypatch: pytest.Monk
     assert any("Collecting numpy" in text for text in shown)
 
 
+@pytest.mark.parametrize("target", ["lab", "test", "demo", "setup", "doctor"])
+def test_each_target_of_make_is_one_call(target: str) -> None:
+    printed = subprocess.run(["make", "-n", target, "ARGS=-k meter"], cwd=START.parent, capture_output=True, text=True)
+    assert printed.stdout.strip() == f"python3 start.py {target} -k meter"
+
+
 def test_it_is_standard_library_in_a_syntax_that_an_old_python_can_read() -> None:
     tree = ast.parse(START.read_text(encoding="utf-8"), feature_version=(3, 6))
     imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}

@@ -50,7 +50,7 @@ def lab(no_browser: bool, port: int, everything: bool, jupyter: tuple[str, ...])
     server = subprocess.Popen(
         server_command(course, port, everything, jupyter), env=server_environment(token), cwd=course
     )
-    signal.signal(signal.SIGTERM, _stop_on_signal)
+    before = signal.signal(signal.SIGTERM, _stop_on_signal)
     try:
         url = address(_running_server(server, token))
         _announce(url)
@@ -62,6 +62,7 @@ def lab(no_browser: bool, port: int, everything: bool, jupyter: tuple[str, ...])
         click.echo("\nStopping JupyterLab.")
     finally:
         _stop(server)
+        signal.signal(signal.SIGTERM, before)
     if code:
         raise Trouble(f"JupyterLab ended with exit code {code}; its own messages are above.")
 
@@ -152,7 +153,7 @@ def _announce(url: str) -> None:
     port = url.split("/")[2].rpartition(":")[2]
     click.echo(f"\nJupyterLab is open at the course:\n\n    {url}\n")
     click.echo(f"From another machine:  ssh -L {port}:localhost:{port} this-machine  and then the same address there.")
-    click.echo("Control-C stops it.", nl=True)
+    click.echo("Control-C stops it.")
     sys.stdout.flush()
 
 
