@@ -3,6 +3,7 @@
 import os
 import secrets
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ c.ClearSolutions.code_stub = {{"python": {stub!r}}}
 # Seconds for one cell; a check cell runs public and hidden checks, a budget's measures a network on the test images.
 c.ExecutePreprocessor.timeout = 180
 c.ExecutePreprocessor.startup_timeout = 180
+c.Execute.extra_arguments = ["--log-level=ERROR"]
 
 # Given cells and check cells that a learner deleted are put back before the others are compared with the source.
 c.Autograde.sanitize_preprocessors = [
@@ -156,6 +158,7 @@ def nbgrader_api(folder: Path) -> Iterator["NbGraderAPI"]:
     """nbgrader's API on a classroom, with the programs that nbgrader calls by name on ``PATH``."""
     from nbgrader.api import Gradebook
     from nbgrader.apps.api import NbGraderAPI
+    from sqlalchemy.exc import SAWarning
     from traitlets.config import PyFileConfigLoader
 
     before = os.environ.get("PATH", "")
@@ -168,7 +171,9 @@ def nbgrader_api(folder: Path) -> Iterator["NbGraderAPI"]:
         api = NbGraderAPI(config=config)
         for course in (api.coursedir.course_id, "default_course"):  # both rows must be there before two processes start
             Gradebook(api.coursedir.db_url, course).close()
-        yield api
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SAWarning)  # nbgrader's own, about rows that it adds a line later
+            yield api
     finally:
         os.environ["PATH"] = before
 

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
+from nbformat import NotebookNode
 from tqdm import tqdm
 
 from autograder import classroom, settings, units
 from autograder.notebooks import release_notebook, source_notebook, to_bytes
+from autograder.stubs import bound_names, needed_names
 from autograder.units import Source
-from nutshell.checks import Answer, Budget, Unit, answers_of
+from nutshell.checks import Answer, Budget, Exercise, Unit, answers_of, checks_of
 from nutshell.errors import Trouble
+from nutshell.wire.running import points, try_answer
 
 if TYPE_CHECKING:
     from nbgrader.apps.api import NbGraderAPI
@@ -86,21 +89,21 @@ def run(folder: Path, wanted: tuple[str, ...] = ()) -> Report:
 
 def submit(folder: Path, source: Source, unit: Unit, student: str) -> bool:
     """Write a student's submission; returns whether it has to be graded: it is new, or was never graded to the end."""
-    place = folder / "submitted" / student / unit.folder
     name = f"{unit.folder}.ipynb"
-    released = nbformat.read(folder / "release" / unit.folder / name, as_version=nbformat.NO_CONVERT)
-    notebook = _filled_in(released, source, unit, student)
-    feedback = folder / "feedback" / student / unit.folder / f"{unit.folder}.html"
-    same = (place / name).is_file() and (place / name).read_bytes() == to_bytes(notebook)
-    if same and feedback.is_file() and feedback.stat().st_mtime >= (place / name).stat().st_mtime:
-        return False
-    place.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(folder / "release" / unit.folder / "desk", place / "desk", dirs_exist_ok=True)
-    for budget in unit.budgets:
-        if student != BLANK:
-            hand_in(source, unit, budget, place / budget.file, right=student == RIGHT)
-    (place / name).write_bytes(to_bytes(notebook))
-    return True
+    place = folder / "submitted" / student / unit.folder
+    released, feedback = folder / "release" / unit.folder / name, folder / "feedback" / student / unit.folder
+    if not _newer(place / name, released):
+        notebook = nbformat.read(released, as_version=nbformat.NO_CONVERT)
+        shutil.copytree(released.parent / "desk", place / "desk", dirs_exist_ok=True)
+        for budget in unit.budgets:
+            if student != BLANK:
+                hand_in(source, unit, budget, place / budget.file, right=student == RIGHT)
+        (place / name).write_bytes(to_bytes(_filled_in(notebook, source, unit, student)))
+    return not _newer(feedback / f"{unit.folder}.html", place / name)
+
+
+def _newer(path: Path, than: Path) -> bool:
+    return path.is_file() and path.stat().st_mtime >= than.stat().st_mtime
 
 
 def hand_in(source: Source, unit: Unit, budget: Budget, path: Path, right: bool) -> None:
@@ -128,38 +131,45 @@ def work_through(source: Source, unit: Unit, place: Path) -> None:
     """Run a lab with its solutions from top to bottom in a folder, experiments included, as a learner would."""
     from nbclient import NotebookClient
 
-    notebook = release_notebook(source_notebook(source, unit))
-    for cell in notebook.cells:
-        if cell.metadata.get("nbgrader", {}).get("solution"):
-            cell.source = _solutions(source, unit)[cell.metadata.nbgrader.grade_id]
+    notebook = _filled_in(release_notebook(source_notebook(source, unit)), source, unit, RIGHT)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(place)}}).execute()
 
 
-def partly_wrong(source: Source, unit: Unit) -> dict[str, Answer]:
-    """One mutant for every second exercise."""
-    answers = [answer for answer in answers_of(source.mutants) if not answer.right]
-    chosen = [exercise.name for exercise in unit.exercises][1::2]
-    return {name: next(answer for answer in answers if answer.exercise == name) for name in chosen}
+def partly_wrong(source: Source, unit: Unit) -> dict[str, str]:
+    """The text of a mutant for every second exercise: of those that a lab's cell can hold, the one with most points."""
+    cells = source_notebook(source, unit).cells
+    given = set().union(*(bound_names(cell.source) for cell in cells if _grade_id(cell).startswith("given_")))
+    mutants = [answer for answer in answers_of(source.mutants) if not answer.right]
+    chosen = {}
+    for exercise in unit.exercises[1::2]:
+        texts = {_text_of(answer): answer for answer in mutants if answer.exercise == exercise.name}
+        fitting = [text for text in texts if needed_names(text) <= given]
+        if fitting:
+            chosen[exercise.name] = max(fitting, key=lambda text, of=texts: _share(source, of[text]))
+    return chosen
 
 
-def _filled_in(notebook: nbformat.NotebookNode, source: Source, unit: Unit, student: str) -> nbformat.NotebookNode:
-    solutions = _solutions(source, unit)
+def _filled_in(notebook: NotebookNode, source: Source, unit: Unit, student: str) -> NotebookNode:
+    solutions = _solutions(source, unit) if student != BLANK else {}
     wrong = partly_wrong(source, unit) if student == PARTLY else {}
     for cell in notebook.cells:
-        marks = cell.metadata.get("nbgrader", {})
-        if student != BLANK and marks.get("solution"):
-            exercise = marks.grade_id.removeprefix("solution_")
-            cell.source = _text_of(wrong[exercise]) if exercise in wrong else solutions[marks.grade_id]
+        exercise = _grade_id(cell).removeprefix("solution_")
+        cell.source = wrong.get(exercise) or solutions.get(_grade_id(cell)) or cell.source
     return notebook
 
 
 def _solutions(source: Source, unit: Unit) -> dict[str, str]:
     cells = source_notebook(source, unit).cells
-    return {
-        cell.metadata.nbgrader.grade_id: cell.source
-        for cell in cells
-        if cell.metadata.get("nbgrader", {}).get("solution")
-    }
+    return {_grade_id(cell): cell.source for cell in cells if cell.metadata.get("nbgrader", {}).get("solution")}
+
+
+def _grade_id(cell: NotebookNode) -> str:
+    return cell.metadata.get("nbgrader", {}).get("grade_id", "")
+
+
+def _share(source: Source, answer: Answer) -> float:
+    verdicts = try_answer(answer, checks_of(source.checks), source.reference)
+    return points(Exercise(answer.exercise, 1, 1), verdicts)
 
 
 def _text_of(answer: Answer) -> str:
