@@ -13,11 +13,12 @@ from torch import nn
 
 from autograder.answers import judge_answer, too_few
 from autograder.units import load
+from nutshell import results
 from nutshell.checks import answers_of, checks_of
 from nutshell.wire.channel import Loopback
 from nutshell.wire.running import OK, run_checks
 from nutshell.wire.standins import Implementation
-from solutions.counting import checks, mutants, reference
+from solutions.counting import checks, experiment, mutants, reference
 
 LESSON = Path(__file__).parents[2] / "course" / "text" / "01_counting.md"
 
@@ -119,6 +120,11 @@ def test_the_lab_gives_what_the_checks_use():
     exec(re.search(r"^COLUMNS = .*?^\]\]", lab, re.S | re.M)[0], given)
     assert given["ALEXNET"] == checks.ALEXNET
     assert given["TABLE"] == checks.TABLE
+
+
+@pytest.mark.parametrize("name", ("pilotnet", "alexnet", "resnet-50"))
+def test_counts_in_the_results_are_what_the_meter_counts(name):
+    assert results.load("counting")["networks"][name] == experiment.counts(name)
 
 
 def alexnet_macs() -> int:
