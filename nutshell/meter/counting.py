@@ -97,9 +97,10 @@ def count(
 def _inputs(network: nn.Module, input_shape: Any, inputs: Any, dtype: torch.dtype | None) -> tuple[Tensor, ...]:
     if inputs is not None:
         return (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    shapes = [tuple(input_shape)] if all(isinstance(size, int) for size in input_shape) else [*map(tuple, input_shape)]
+    several = bool(input_shape) and all(isinstance(shape, tuple | list) for shape in input_shape)
+    shapes = [tuple(shape) for shape in (input_shape if several else [input_shape])]
     for shape in shapes:
-        if not shape or any(not isinstance(size, int) or size < 1 for size in shape):
+        if not shape or any(type(size) is not int or size < 1 for size in shape):
             raise WrongUse(f"input_shape={input_shape}: give whole numbers from 1, the batch first: (1, 3, 224, 224).")
     if dtype is None:
         floating = (t.dtype for t in (*network.parameters(), *network.buffers()) if t.is_floating_point())
