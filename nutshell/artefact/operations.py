@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nutshell.artefact import shapes
 from nutshell.artefact.encodings.base import Form, Shape
-from nutshell.artefact.options import MOST, Choice, Flag, Option, Real, Sizes, Whole
+from nutshell.artefact.options import MOST, Choice, Dimension, Flag, Option, Real, Sizes, Whole
 from nutshell.models.cifar import PaddedShortcut
 
 Options = dict[str, Any]
@@ -192,7 +192,8 @@ class BatchNorm(Operation):
     def options_of(self, module: nn.Module) -> Options:
         if module.running_mean is None:
             raise ValueError("track_running_stats=False: without running statistics each image depends on its batch")
-        seen = int(module.num_batches_tracked) if module.num_batches_tracked is not None else 0
+        counter = module.num_batches_tracked
+        seen = 0 if counter is None or counter.is_meta else int(counter)
         return {"eps": self._option("eps", module.eps), "batches": self._option("batches", seen)}
 
 
@@ -249,7 +250,7 @@ _ALL = (
               {"output_size": Sizes(1, 1)}, frozenset({3}), shape=shapes.adaptive),
     Operation("adaptive_avg_pool2d", nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool2d,
               {"output_size": Sizes(2, 1)}, frozenset({4}), shape=shapes.adaptive),
-    Operation("flatten", nn.Flatten, nn.Flatten, {"start_dim": Whole(1, 4, 1), "end_dim": Whole(-1, 4, -1)},
+    Operation("flatten", nn.Flatten, nn.Flatten, {"start_dim": Whole(1, 4, 1), "end_dim": Dimension()},
               shape=shapes.flatten),
     _each("relu", nn.ReLU),
     _each("relu6", nn.ReLU6),
@@ -261,8 +262,8 @@ _ALL = (
     Operation("local_response_norm", nn.LocalResponseNorm, nn.LocalResponseNorm,
               dict(size=Whole(1, 31), alpha=Real(0, 1e3, 1e-4), beta=Real(0, 1e3, 0.75), k=Real(0, 1e3, 1.0)),
               frozenset({3, 4})),
-    _each("softmax", nn.Softmax, dim=Whole(-1, 4, -1)),
-    _each("log_softmax", nn.LogSoftmax, dim=Whole(-1, 4, -1)),
+    _each("softmax", nn.Softmax, dim=Dimension()),
+    _each("log_softmax", nn.LogSoftmax, dim=Dimension()),
     Operation("add", Add, Add, inputs=(2, 64), shape=shapes.broadcast),
     Operation("multiply", Multiply, Multiply, inputs=(2, 2), shape=shapes.broadcast),
     Operation("concatenate", Concatenate, Concatenate, {"dim": Whole(1, 4, 1)}, inputs=(1, 1024),

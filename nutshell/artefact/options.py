@@ -31,6 +31,18 @@ class Whole:
 
 
 @dataclass(frozen=True)
+class Dimension:
+    """A dimension of an image's values: from 1, or −1 for the last one. Never 0, which mixes the images of a batch."""
+
+    default: int | None = -1
+
+    def read(self, value: Any) -> int:
+        if type(value) is not int or not (value == -1 or 1 <= value <= 4):
+            raise ValueError(f"{_short(value)}: must be −1 or from 1 to 4; 0 are the images of a batch")
+        return value
+
+
+@dataclass(frozen=True)
 class Sizes:
     """One whole number for each of ``count`` dimensions; a single number stands for all of them."""
 

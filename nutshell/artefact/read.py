@@ -140,12 +140,12 @@ def read(data: bytes, *, limits: Limits | None = None) -> Artefact:
     limits = limits or Limits()
     header, payloads = unpack(data, limits)
     graph, table = read_header(header, limits)
-    stored = sum(entry.size for entry in table)
-    if stored != len(payloads):
-        raise BadArtefact("payloads", f"{len(payloads):,} bytes, but the table of tensors adds up to {stored:,}.")
     forms = {entry.name: entry.form for entry in table}
     network, places = build(graph, forms)
     inferred = infer(graph, forms, limits)
+    stored = sum(entry.size for entry in table)
+    if stored != len(payloads):
+        raise BadArtefact("payloads", f"{len(payloads):,} bytes, but the table of tensors adds up to {stored:,}.")
     _fill(network, graph, table, places, payloads)
     tensors = tuple(StoredTensor(e.name, e.encoding, e.shape, e.size, e.form) for e in table)
     return Artefact(network, graph, tensors, len(data), *inferred)
