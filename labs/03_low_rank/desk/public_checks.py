@@ -359,26 +359,40 @@ def _check_products(learner, tensor, rank):
 
 
 def _outer(factors, shape, rank):
-    expect.that(isinstance(factors, list | tuple) and len(factors) == 3, "three factors", expect.show(factors))
+    expect.that(isinstance(factors, list | tuple) and len(factors) == 3, "three factors", expect.show(factors),
+                next_step="Return A, B and C as a tuple.")
     for factor, size, name in zip(factors, shape, "ABC", strict=True):
         expect.shape(factor, (size, rank), f"factor {name}")
     return torch.einsum("ir,jr,kr->ijk", *(_tensor(factor) for factor in factors))
 
 
 def _check_code(got, dictionary, want):
-    want = torch.as_tensor(want)
-    mirrored = dictionary.T @ (dictionary @ want)
-    top = torch.zeros_like(want)
-    most = mirrored.abs().topk(int((want != 0).sum())).indices
-    top[most] = mirrored[most]
-    expect.close(got, want, f"the code with {int((want != 0).sum())} entries", rtol=1e-6, atol=1e-8, causes={
-        "All atoms were taken at once, by their inner products with the signal.": top,
-        "Nothing was taken.": torch.zeros_like(want),
-    }, next_step="Print which atom joins at each turn, and the length of what is left: it must never grow.")
+    got, want = _tensor(got), torch.as_tensor(want)
+    expect.shape(got, tuple(want.shape), "the code", next_step="A code has one entry for each atom.")
+    atoms, right = (set(code.abs().gt(1e-8).nonzero().flatten().tolist()) for code in (got, want))
+    cause = ("These are not the atoms with the largest absolute inner products, each at its turn." if atoms != right
+             else "The atoms are right and their weights aren't: are they fitted together?")
+    expect.that(torch.allclose(got, want, rtol=1e-6, atol=1e-8), _entries(want), _entries(got), cause=cause,
+                next_step="Print which atom joins at each turn, and the length of what is left: it must never grow.")
+
+
+def _entries(code: Tensor) -> str:
+    taken = code.abs().gt(1e-8).nonzero().flatten().tolist()
+    weights = ", ".join(f"{code[atom]:.4g}" for atom in taken[:6])
+    return f"atoms {taken[:6]} with weights {weights}{', …' * (len(taken) > 6)}" if taken else "no atom"
 
 
 def _tensor(value) -> Tensor:
+    expect.that(isinstance(value, torch.Tensor | np.ndarray), "a tensor", expect.show(value),
+                next_step="Does every way through your function end in a return?")
     return torch.as_tensor(value).detach().double()
+
+
+def _layer(value) -> nn.Module:
+    expect.that(isinstance(value, nn.Module), "a network, such as nn.Sequential(…)", expect.show(value),
+                cause="The factors are needed as layers that can run and be trained.",
+                next_step="Put the numbers into the weights of layers, and the layers into nn.Sequential.")
+    return value
 
 
 def _basis(rng: np.random.Generator, size: int, columns: int) -> Tensor:
@@ -424,7 +438,7 @@ def _sparse_code(rng, atoms: int, nonzeros: int) -> Tensor:
 
 
 def _check_sizes(layer: nn.Module, want, causes) -> None:
-    shapes = [tuple(parameter.shape) for parameter in layer.parameters()]
+    shapes = [tuple(parameter.shape) for parameter in _layer(layer).parameters()]
     expect.equal(sorted(shapes), sorted(want), "the shapes of the layer's parameters",
                  causes={cause: sorted(value) for cause, value in causes.items()},
                  next_step="Write the shapes of the factors on paper; a layer keeps (outputs, inputs).")
@@ -435,5 +449,5 @@ def _check_sizes(layer: nn.Module, want, causes) -> None:
 
 def _check_forward(layer: nn.Module, inputs: Tensor, want: Tensor, what: str, tolerance: float, causes, next_step):
     with torch.no_grad():
-        got = layer(inputs)
+        got = _layer(layer)(inputs)
     expect.close(got, want, what, rtol=tolerance, atol=tolerance, causes=causes, next_step=next_step)
