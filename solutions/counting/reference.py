@@ -57,6 +57,7 @@ def layer_cost(
     sizes = (*input_shape, outputs, 1 if kernel is None else kernel, stride, dilation, groups)
     if min(sizes) < 1 or padding < 0:
         raise ValueError(f"input {input_shape}, outputs {outputs}, kernel {kernel}: sizes start at 1, padding at 0.")
+    output_shape: tuple[int, ...]
     if kernel is None:
         output_shape = (outputs,)
         fan_in = math.prod(input_shape)

@@ -56,7 +56,7 @@ TABLE = [
 ]
 
 
-def counted(layer: nn.Module, input_shape: tuple[int, ...]) -> dict:
+def counted(layer: nn.Conv2d | nn.Linear, input_shape: tuple[int, ...]) -> dict:
     """Cost of one torch layer, from its own weights and from the shape of what comes out of it."""
     with torch.no_grad():
         shape = tuple(layer(torch.zeros(1, *input_shape)).shape[1:])
@@ -258,7 +258,8 @@ def same_network(got: Any, want: dict, what: str, causes: dict[str, dict] | None
 
 def torch_network(layers: list[dict], input_shape: tuple[int, ...]) -> dict:
     """Cost of a chain, by running torch's layers one after another and looking at each."""
-    shape, rows = tuple(input_shape), []
+    shape: tuple[int, ...] = tuple(input_shape)
+    rows: list[dict] = []
     for layer in layers:
         options = {key: value for key, value in layer.items() if key not in ("kind", "outputs", "kernel")}
         if layer["kind"] == "pool":
@@ -679,9 +680,9 @@ def the_slip_in_the_alexnet_table(learner: Any, reference: Any, rng: np.random.G
         finding("fc7", [1], [1], True),
         finding("fc8", [1], [1], False),
     ]
-    cut_off = {"Printed numbers may be cut off: 884K is 884,736.": []}
-    groups = {"It takes every layer for one with one group; this one has two.": []}
-    wrong = {
+    cut_off: dict = {"Printed numbers may be cut off: 884K is 884,736.": []}
+    groups: dict = {"It takes every layer for one with one group; this one has two.": []}
+    wrong: dict = {
         ("conv1", "parameter_groups"): {"Printed numbers may be rounded: 35K is 34,848.": []},
         ("conv1", "compute_groups"): {"It counts FLOPs; the column holds MACs.": [2]},
         ("conv2", "parameter_groups"): groups,
@@ -711,7 +712,7 @@ def rounded_and_cut_off_numbers(learner: Any, reference: Any, rng: np.random.Gen
         {"name": f"{parameters} and {compute}", "parameters": parameters, "compute": compute, **layer}
         for parameters, compute, *_ in cases
     ]
-    want = [finding(row["name"], *case[2:]) for row, case in zip(rows, cases, strict=True)]
+    want = [finding(str(row["name"]), *case[2:]) for row, case in zip(rows, cases, strict=True)]
     same_findings(learner.audit(rows), want)
 
 
