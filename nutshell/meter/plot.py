@@ -68,17 +68,18 @@ def alternative_text(report: Report) -> str:
     --------
     >>> from nutshell import meter, models
     >>> print(alternative_text(meter.count(models.build("lenet-5-caffe"), (1, 1, 28, 28))))
-    Bars by layer of Sequential: 431,080 parameters, most of them in fc1 (92.9 %); 2,293,000 multiply-accumulates,
-    most of them in conv2 (69.8 %).
+    Bars by layer of Sequential: 431,080 parameters, fc1 having most of all (92.9 %);
+    2,293,000 multiply-accumulates, conv2 having most of all (69.8 %).
     """
+    groups = _groups(report, None)
     parts = []
     for quantity, name in (("parameters", "parameters"), ("macs", "multiply-accumulates")):
         total = getattr(report.total, quantity)
         text = f"{total:,} {name}"
         if total:
-            values = {layer.name: getattr(layer, quantity) for layer in report.layers}
+            values = {layer.name: getattr(layer, quantity) for layer in groups}
             top = max(values, key=lambda layer: values[layer])
-            text += f", most of them in {top or 'the network itself'} ({100 * values[top] / total:.1f} %)"
+            text += f", {top or 'the network itself'} having most of all ({100 * values[top] / total:.1f} %)"
         parts.append(text)
     return f"Bars by layer of {report.network}: {'; '.join(parts)}."
 

@@ -8,7 +8,8 @@ Conventions. A complex multiply-accumulate is four. A matrix in a sparse layout 
 costs its window for every output, a reduction its input, a softmax three operations an element, normalisation two an
 element with stored statistics and five otherwise (four without scale and shift), any other element-wise function one
 an element. A Fourier transform of n complex points is n/2·log₂n butterflies of one complex product: 2·n·log₂n
-multiply-accumulates, half of that for real points. Moving, indexing and filling cost nothing.
+multiply-accumulates, half of that for real points. Moving, indexing and filling cost nothing. What is written as a
+product and a sum, ``(x * w).sum(-1)``, is counted as it runs: element-wise.
 """
 
 import math
