@@ -120,7 +120,12 @@ def measure(
     found = path if isinstance(path, artefact.Artefact) else artefact.load(path, limits=limits)
     report = meter.count(found.network, (1, *found.input_shape))
     stored = sum(tensor.bytes for tensor in found.tensors)
-    energy = meter.energy(report, bytes_per_weight=stored / report.total.parameters if report.total.parameters else 4)
+    energy = meter.energy(
+        report,
+        bytes_per_weight=stored / report.total.parameters if report.total.parameters else found.dtype.itemsize,
+        bytes_per_activation=found.dtype.itemsize,
+        arithmetic="float32" if found.graph.dtype == "float64" else None,  # the model has no figure for 64 bits
+    )
     right, images, used = 0, None, None
     if data is not None:
         dataset = _dataset(data)

@@ -75,7 +75,10 @@ class Graph:
 
     def modules(self) -> dict[str, Node]:
         """The first node of each module, by its name."""
-        return {node.name: node for node in reversed(self.nodes)}
+        found: dict[str, Node] = {}
+        for node in self.nodes:
+            found.setdefault(node.name, node)
+        return found
 
     def places(self, forms: Mapping[str, Form]) -> dict[str, dict[str, Form]]:
         """Forms by module and local name, with shared tensors in all of their places."""

@@ -149,7 +149,7 @@ def _compare(network: nn.Module, graph: Graph, tensors: Mapping[str, Tensor]) ->
         for module, mode in modes.items():
             module.training = mode
     tolerance = 1e-3 if dtype_name(images) in ("float32", "float64") else 0.1
-    scale = expected.abs().max().clamp(min=1e-6).item()
+    scale = expected.abs().nan_to_num(0, 0, 0).max().clamp(min=1e-6).item()
     same_shape = found.shape == expected.shape
     if not same_shape or not torch.allclose(found, expected, tolerance, tolerance * scale, equal_nan=True):
         raise CannotSave("The network computes something that its layers alone don't: a hook, a changed forward or a "

@@ -39,7 +39,7 @@ def test_every_network_comes_back_bit_for_bit(name):
         network(torch.randn(4, *models.INPUT_SHAPES[name]))  # so that the running statistics are not the initial ones
     found = there_and_back(network, models.INPUT_SHAPES[name])
     before, after = network.state_dict(), found.network.state_dict()
-    assert set(before) == set(after)
+    assert list(before) == list(after)
     for key, value in before.items():
         assert torch.equal(value, after[key]) and value.dtype == after[key].dtype, key
     assert_same(network, found)
