@@ -193,9 +193,9 @@ class _Exchange:
         name = getattr(value, "__name__", None)
         description = {"kind": _kind(value), "name": name if type(name) is str else type(value).__name__}
         if isinstance(value, nn.Module):
+            description |= describe_module(value)
             if handle not in self.harness.known:
                 self.harness.known[handle] = State(value)
-            description |= describe_module(value)
         return description
 
     def _touched(

@@ -132,7 +132,8 @@ class ModuleStandIn(FarObject, nn.Module):
             "A module of the other end can't be copied: call the exercise once more, or keep its state_dict."
         )
 
-    __copy__ = __deepcopy__
+    def __copy__(self) -> Any:
+        return self.__deepcopy__({})
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise CannotCross("A module of the other end can't be pickled.")
@@ -146,6 +147,15 @@ def _no_hooks(self: Any, *_: Any, **__: Any) -> Any:
 
 def _no_surgery(self: Any, *_: Any, **__: Any) -> Any:
     raise CannotCross("A module of the other end can't be rebuilt in place: have the exercise return the new module.")
+
+
+_HOOKS = [name for name in dir(nn.Module) if name.startswith("register_") and name.endswith("_hook")]
+_SURGERY = ["register_parameter", "register_buffer", "register_module", "add_module", "set_submodule"]
+_SURGERY += ["__delattr__", "__setitem__", "__delitem__", "append", "insert", "extend", "pop"]
+for _name in _HOOKS:
+    setattr(ModuleStandIn, _name, _no_hooks)
+for _name in _SURGERY:
+    setattr(ModuleStandIn, _name, _no_surgery)
 
 
 def make_module(

@@ -78,7 +78,8 @@ class StandIn(FarObject):
     def __deepcopy__(self, memo: Any) -> Any:
         raise CannotCross(f"{self._target.name} can't be copied: call the exercise once more.")
 
-    __copy__ = __deepcopy__
+    def __copy__(self) -> Any:
+        return self.__deepcopy__({})
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise CannotCross(f"{self._target.name} can't be pickled.")
@@ -130,6 +131,9 @@ class IteratorStandIn(StandIn):
 
     def __iter__(self) -> "IteratorStandIn":
         return self
+
+    def __len__(self) -> int:
+        raise TypeError("An iterator has no length.")  # what list() expects of one
 
     def __next__(self) -> Any:
         target = self._target
