@@ -192,7 +192,7 @@ class BatchNorm(Operation):
     def options_of(self, module: nn.Module) -> Options:
         if module.running_mean is None:
             raise ValueError("track_running_stats=False: without running statistics each image depends on its batch")
-        counter = module.num_batches_tracked
+        counter: Any = module.num_batches_tracked
         seen = 0 if counter is None or counter.is_meta else int(counter)
         return {"eps": self._option("eps", module.eps), "batches": self._option("batches", seen)}
 
@@ -209,7 +209,7 @@ def _padding(module: Any) -> Any:
 
 
 def _convolution(name: str, module: type[nn.Module], count: int) -> Operation:
-    options = dict(
+    options: dict[str, Option] = dict(
         stride=Sizes(count, 1, MOST, (1,) * count), padding=Sizes(count, 0, MOST, (0,) * count),
         dilation=Sizes(count, 1, MOST, (1,) * count), groups=Whole(1, MOST, 1),
     )  # fmt: skip
@@ -221,14 +221,14 @@ def _pool(name: str, module: type[nn.Module], count: int, **more: Option) -> Ope
         kernel_size=Sizes(count, 1), stride=Sizes(count, 1), padding=Sizes(count, 0, MOST, (0,) * count),
         ceil_mode=Flag(), **more,
     )  # fmt: skip
-    fixed = {"return_indices": False} if module in (nn.MaxPool1d, nn.MaxPool2d) else {}
+    fixed: dict[str, Any] = {"return_indices": False} if module in (nn.MaxPool1d, nn.MaxPool2d) else {}
     if module is nn.AvgPool2d:
         fixed = {"divisor_override": None}
     return Operation(name, module, module, options, frozenset({count + 2}), fixed=fixed, shape=shapes.pool)
 
 
 def _batch_norm(name: str, module: type[nn.Module], dims: frozenset[int]) -> Operation:
-    options = dict(eps=Real(0.0, 1.0, 1e-5), batches=Whole(0, 1 << 62, 0))
+    options: dict[str, Option] = dict(eps=Real(0.0, 1.0, 1e-5), batches=Whole(0, 1 << 62, 0))
     return BatchNorm(name, module, module, options, dims)
 
 

@@ -10,7 +10,9 @@ MOST = 1 << 16  # of any stride, padding, channel count …; keeps every product
 class Option(Protocol):
     """One option of an operation. A value at its default isn't written."""
 
-    default: Any
+    @property
+    def default(self) -> Any:
+        """What holds if the option isn't written; ``None`` if it must be."""
 
     def read(self, value: Any) -> Any:
         """Turn what JSON or a module holds into the option's value; ``ValueError`` says what is allowed."""

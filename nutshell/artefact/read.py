@@ -182,10 +182,12 @@ def fingerprint(network: nn.Module) -> str:
 
 def _weights(network: nn.Module) -> list[Tensor]:
     modules = [network.get_submodule(name) for name in network.order] if isinstance(network, Network) else [network]
-    found = [tensor for module in modules for name, tensor in module.state_dict().items()
-             if not name.endswith("num_batches_tracked")]
-    seen: set[int] = set()
-    return [t for t in found if not (t.data_ptr() in seen or seen.add(t.data_ptr()))]
+    found: dict[int, Tensor] = {}  # by address, so that a shared tensor counts once, where it is first
+    for module in modules:
+        for name, tensor in module.state_dict().items():
+            if not name.endswith("num_batches_tracked"):
+                found.setdefault(tensor.data_ptr(), tensor)
+    return list(found.values())
 
 
 def _fill(

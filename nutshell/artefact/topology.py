@@ -195,7 +195,9 @@ def _together(first: Step, second: Step) -> Step | None:
         return replace(first, widths=(first.widths[0], second.widths[1]), modules=modules)
     settings = _composed(dict(first.settings), dict(second.settings))
     widths = (first.widths[0], second.widths[1])
-    return settings and replace(first, widths=widths, settings=tuple(sorted(settings.items())), modules=modules)
+    if settings is None:
+        return None
+    return replace(first, widths=widths, settings=tuple(sorted(settings.items())), modules=modules)
 
 
 def _composed(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -12,7 +13,7 @@ import click
 @click.option("--part", type=click.Choice(["test", "validation"]), default="test", show_default=True,
               help="Which of its images.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-def measure(file: Path, data: str | None, part: str, as_json: bool) -> None:
+def measure(file: Path, data: str | None, part: Literal["test", "validation"], as_json: bool) -> None:
     """Measure a network handed in: bytes, params, nonzero, macs, energy_uj, accuracy, error_percent.
 
     The file is decoded and its network counted; with --data it is run on the images as well, and without, accuracy
