@@ -38,6 +38,7 @@ EXTRAS = {
 }
 SPACE_NEEDED = 3e9  # bytes; the packages take about half of it, and pip unpacks each beside its download
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
+STEPS = ("Collecting", "Downloading", "Installing", "Building", "Preparing")  # lines of pip that say how far it is
 TROUBLE = 3  # exit code: the machine's own trouble, as everywhere in the course
 
 
@@ -221,20 +222,22 @@ def unpacked(archives):
 
 
 def quietly(command, title):
-    """Run a command with its output in the log, and its latest line on the screen so that a person sees it move."""
-    start, tail = time.monotonic(), collections.deque([title], maxlen=15)
+    """Run a command with its output in the log and its latest step on the screen, so that a person sees it move."""
+    start, tail, step = time.monotonic(), collections.deque(maxlen=15), [title]
     with LOG.open("a", encoding="utf-8") as log:
         log.write("\n$ {}\n".format(" ".join(command)))
         running = subprocess.Popen(command, cwd=str(ROOT), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, universal_newlines=True, errors="replace")
         stop = threading.Event()
-        shown = threading.Thread(target=show_progress, args=(tail, stop, start), daemon=True)
+        shown = threading.Thread(target=show_progress, args=(step, stop, start), daemon=True)
         shown.start()
         try:
             for line in running.stdout:
                 log.write(line)
-                if line.strip() and "uninstall" not in line.lower():
+                if line.strip():
                     tail.append(line.strip())
+                if line.strip().startswith(STEPS):
+                    step[0] = line.strip()
             running.wait()
         except KeyboardInterrupt:
             running.terminate()
@@ -248,12 +251,12 @@ def quietly(command, title):
                          f"All of them: {LOG}. No network, or a full disk? Mend that, and run the same again.")
 
 
-def show_progress(tail, stop, start):
-    """Show the latest line: on a terminal always in the same place, elsewhere (a log) once in fifteen seconds."""
+def show_progress(step, stop, start):
+    """Show what is being done: on a terminal always in the same place, elsewhere (a log) once in fifteen seconds."""
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns - 1
     while not stop.wait(0.3 if terminal else 15):
-        line = f"  {time.monotonic() - start:3.0f} s  {tail[-1]}"[:width if terminal else 110]
+        line = f"  {time.monotonic() - start:3.0f} s  {step[0]}"[:width if terminal else 110]
         print("\r" + line.ljust(width) if terminal else line, end="" if terminal else "\n", flush=True)
     if terminal:
         print("\r" + " " * width + "\r", end="", flush=True)
