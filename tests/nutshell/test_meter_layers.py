@@ -67,6 +67,9 @@ def test_zeros_and_masks_count_as_parameters_and_not_as_nonzero():
     total = meter.count(network, (1, 10)).total
     assert (total.parameters, total.nonzero, total.buffers) == (66, 40, 60)
     assert total.macs == 60  # a masked dense layer is executed densely
+    # Multiplying weights by their mask is work of the layer, and makes no activations.
+    masking = meter.count(nn.Sequential(nn.ReLU(), network), (1, 10))["1"]
+    assert (masking.elementwise, masking.activations) == ({"multiplication": 60}, 6)
 
 
 def test_nonzeros_are_unknown_on_the_meta_device():
@@ -83,6 +86,13 @@ def test_a_sparse_layer_counts_its_nonzeros_when_it_runs_sparsely(layout):
     assert (report.macs, report.parameters, report.total.nonzero) == (3 * 5, 3, 3)
     masked = Forward(lambda self, x: x @ self.w.T, w=nn.Parameter(dense))
     assert (meter.count(masked, (5, 4)).macs, meter.count(masked, (5, 4)).total.nonzero) == (60, 3)
+
+
+def test_operands_are_read_once_whatever_is_done_with_them():
+    network = Forward(lambda self, x: torch.addmm(x, x, self.w), w=weight(4, 4))
+    product, addition = meter.count(network, (3, 4)).operations
+    assert (product.read, product.written, addition.read, addition.written) == (24, 12, 0, 0)
+    assert (product.bias_adds, addition.elementwise) == (0, 12)
 
 
 def test_bias_additions_are_those_of_something_stored():
@@ -175,6 +185,15 @@ def test_an_operation_without_a_rule_is_refused_by_name_and_never_free():
         meter.count(network, (4, 4))
     report = meter.count(network, (4, 4), unknown="list")
     assert report.uncounted == ("_linalg_svd in 0",) and "_linalg_svd in 0" in str(report)
+
+
+def test_an_operation_that_returns_nothing_is_not_taken_for_a_question():
+    def scale(self, x):
+        torch._foreach_mul_([x], 2.0)
+        return x
+
+    with pytest.raises(meter.Uncounted, match="no rule for _foreach_mul,"):
+        meter.count(Forward(scale), (4, 4))
 
 
 def test_a_custom_operation_without_a_rule_is_refused():
