@@ -10,34 +10,34 @@ Arguments are those of libFuzzer. Needs the extra ``fuzz``: ``pip install -e '.[
 
 import sys
 
-import atheris
-
-with atheris.instrument_imports(include=["nutshell.artefact"]):
-    from nutshell.artefact import container
-    from tests.fuzz import mutations
-
-SEEDS = [mutations.split(data) for data in mutations.seeds()]
-
-
-def one_input(data: bytes) -> None:
-    """Turn the fuzzer's bytes into a file in one of three ways, and read it."""
-    provider = atheris.FuzzedDataProvider(data)
-    header, payloads = SEEDS[provider.ConsumeIntInRange(0, len(SEEDS) - 1)]
-    way = provider.ConsumeIntInRange(0, 3)
-    if way == 0:
-        mutations.verdict(provider.ConsumeBytes(len(data)))
-    elif way == 1:
-        text = provider.ConsumeBytes(len(data))
-        mutations.verdict(container.seal(container.deflate(text), payloads))
-    else:
-        times = provider.ConsumeIntInRange(1, 8)
-        changed = mutations.mutated(header, lambda n: provider.ConsumeIntInRange(0, n - 1), times)
-        if way == 3:
-            payloads = provider.ConsumeBytes(64) + payloads[provider.ConsumeIntInRange(0, len(payloads)) :]
-        mutations.verdict(mutations.join(changed, payloads))
-
 
 def main() -> None:
+    """Instrument the reader, then hand it one input after another."""
+    import atheris  # here, since the tests are collected without it
+
+    with atheris.instrument_imports(include=["nutshell.artefact"]):
+        from nutshell.artefact import container
+        from tests.fuzz import mutations
+
+    seeds = [mutations.split(data) for data in mutations.seeds()]
+
+    def one_input(data: bytes) -> None:
+        """Turn the fuzzer's bytes into a file in one of four ways, and read it."""
+        provider = atheris.FuzzedDataProvider(data)
+        header, payloads = seeds[provider.ConsumeIntInRange(0, len(seeds) - 1)]
+        way = provider.ConsumeIntInRange(0, 3)
+        if way == 0:
+            mutations.verdict(provider.ConsumeBytes(len(data)))
+        elif way == 1:
+            text = provider.ConsumeBytes(len(data))
+            mutations.verdict(container.seal(container.deflate(text), payloads))
+        else:
+            times = provider.ConsumeIntInRange(1, 8)
+            changed = mutations.mutated(header, lambda n: provider.ConsumeIntInRange(0, n - 1), times)
+            if way == 3:
+                payloads = provider.ConsumeBytes(64) + payloads[provider.ConsumeIntInRange(0, len(payloads)) :]
+            mutations.verdict(mutations.join(changed, payloads))
+
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()
 
