@@ -153,6 +153,15 @@ def seed(folder: Path) -> int:
         ) from None
 
 
+def draw_seed(folder: Path) -> None:
+    """Write a classroom's secret, readable by its owner alone; one that is there stays."""
+    if (folder / SEED).exists():
+        return
+    handle = os.open(folder / SEED, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(f"{secrets.randbits(128):032x}\n")
+
+
 @contextmanager
 def nbgrader_api(folder: Path) -> Iterator["NbGraderAPI"]:
     """nbgrader's API on a classroom, with the programs that nbgrader calls by name on ``PATH``."""
@@ -192,10 +201,7 @@ def _start(folder: Path, all_units: list[Any], names: list[str], asked: bool) ->
             raise WrongUse("There is no unit in solutions/ to hand out.")
         folder.mkdir(parents=True, exist_ok=True)
         _write_once(folder / FILE, settings.template(all_units, names))
-    if not (folder / SEED).exists():
-        handle = os.open(folder / SEED, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(f"{secrets.randbits(128):032x}\n")
+    draw_seed(folder)
 
 
 def _write_once(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from autograder import classroom, settings, units
-from autograder.notebooks import release_notebook, source_notebook, to_bytes
+from autograder.notebooks import source_notebook, to_bytes
 from autograder.stubs import bound_names, needed_names
 from autograder.units import Source
 from nutshell.checks import Answer, Budget, Exercise, Unit, answers_of, checks_of
@@ -24,6 +24,9 @@ from nutshell.wire.running import points, try_answer
 
 if TYPE_CHECKING:
     from nbgrader.apps.api import NbGraderAPI
+    from torch.nn import Module
+
+    from nutshell.artefact import LowRank
 
 RIGHT, PARTLY, BLANK = "ada", "ben", "cleo"
 STUDENTS = {RIGHT: "all right", PARTLY: "partly wrong", BLANK: "blank"}
@@ -97,7 +100,7 @@ def submit(folder: Path, source: Source, unit: Unit, student: str) -> bool:
         shutil.copytree(released.parent / "desk", place / "desk", dirs_exist_ok=True)
         for budget in unit.budgets:
             if student != BLANK:
-                hand_in(source, unit, budget, place / budget.file, right=student == RIGHT)
+                hand_in(budget, place / budget.file, right=student == RIGHT)
         (place / name).write_bytes(to_bytes(_filled_in(notebook, source, unit, student)))
     return not _newer(feedback / f"{unit.folder}.html", place / name)
 
@@ -106,37 +109,45 @@ def _newer(path: Path, than: Path) -> bool:
     return path.is_file() and path.stat().st_mtime >= than.stat().st_mtime
 
 
-def hand_in(source: Source, unit: Unit, budget: Budget, path: Path, right: bool) -> None:
-    """Put a network beside a submission: the unit's reference result, or the network before it was compressed.
+def hand_in(budget: Budget, path: Path, right: bool) -> None:
+    """Put a network beside a submission: the unit's reference result, ``results/<file>``, or one a little too large.
 
-    A unit's reference result is kept as ``results/<file>``. Where it isn't there yet, the lab's own experiments are run
-    with the solutions filled in.
+    Where the reference result isn't there, a low-rank form of the shipped network stands in for it.
     """
     from nutshell import artefact, checkpoints, results
     from nutshell.models import INPUT_SHAPES
 
-    if not right:
-        artefact.save(checkpoints.load(budget.topology), path, input_shape=INPUT_SHAPES[budget.topology])
-        return
     kept = results.folder() / budget.file
-    if kept.is_file():
+    if right and kept.is_file():
         shutil.copy(kept, path)
         return
-    work_through(source, unit, path.parent)
-    if not path.is_file():
-        raise Trouble(f"The lab of {unit.name} with its solutions made no {budget.file}.")
+    network = checkpoints.load(budget.topology)
+    encodings = _low_rank(network, budget, room=0.0 if right else 0.5)
+    artefact.save(network, path, input_shape=INPUT_SHAPES[budget.topology], encodings=encodings)
 
 
-def work_through(source: Source, unit: Unit, place: Path) -> None:
-    """Run a lab with its solutions from top to bottom in a folder, experiments included, as a learner would."""
-    from nbclient import NotebookClient
+def _low_rank(network: "Module", budget: Budget, room: float) -> "dict[str, LowRank]":
+    """How to store linear layers so that each uses up its limit in bytes, and a share of the margin beyond it."""
+    from torch.nn import Linear
 
-    notebook = _filled_in(release_notebook(source_notebook(source, unit)), source, unit, RIGHT)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(place)}}).execute()
+    from nutshell.artefact import LowRank
+    from nutshell.budget import margin_of
+
+    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, Linear)]
+    encodings = {}
+    for limit in budget.limits:
+        if limit.metric == "layer_bytes" and limit.layer is not None:
+            name, layer = layers[limit.layer - 1]
+            numbers = (limit.at_most + room * margin_of(limit)) / 4 - layer.out_features
+            encodings[f"{name}.weight"] = LowRank(int(numbers / (layer.in_features + layer.out_features)))
+    return encodings
 
 
 def partly_wrong(source: Source, unit: Unit) -> dict[str, str]:
-    """The text of a mutant for every second exercise: of those that a lab's cell can hold, the one with most points."""
+    """What goes wrong in every second exercise: of the mutants that a lab's cell can hold, the one with most points.
+
+    Where none can be held, since they call the reference, the exercise stays a stub.
+    """
     cells = source_notebook(source, unit).cells
     given = set().union(*(bound_names(cell.source) for cell in cells if _grade_id(cell).startswith("given_")))
     mutants = [answer for answer in answers_of(source.mutants) if not answer.right]
@@ -144,8 +155,7 @@ def partly_wrong(source: Source, unit: Unit) -> dict[str, str]:
     for exercise in unit.exercises[1::2]:
         texts = {_text_of(answer): answer for answer in mutants if answer.exercise == exercise.name}
         fitting = [text for text in texts if needed_names(text) <= given]
-        if fitting:
-            chosen[exercise.name] = max(fitting, key=lambda text, of=texts: _share(source, of[text]))
+        chosen[exercise.name] = max(fitting, key=lambda text, of=texts: _share(source, of[text]), default="")
     return chosen
 
 
@@ -153,8 +163,8 @@ def _filled_in(notebook: NotebookNode, source: Source, unit: Unit, student: str)
     solutions = _solutions(source, unit) if student != BLANK else {}
     wrong = partly_wrong(source, unit) if student == PARTLY else {}
     for cell in notebook.cells:
-        exercise = _grade_id(cell).removeprefix("solution_")
-        cell.source = wrong.get(exercise) or solutions.get(_grade_id(cell)) or cell.source
+        answer = wrong.get(_grade_id(cell).removeprefix("solution_"), solutions.get(_grade_id(cell)))
+        cell.source = answer or cell.source
     return notebook
 
 
