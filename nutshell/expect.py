@@ -115,7 +115,7 @@ def that(condition: bool, expected: str, got: str, *, cause: str = "", next_step
 
 def shape(got: Any, want: tuple[int, ...], what: str, *, cause: str = "", next_step: str = "") -> None:
     """Expect an array or tensor of a shape."""
-    actual = tuple(getattr(got, "shape", ())) if isinstance(got, np.ndarray | torch.Tensor) else None
+    actual = tuple(getattr(got, "shape", ())) if isinstance(got, np.ndarray | np.generic | torch.Tensor) else None
     if actual != tuple(want):
         came = f"an array of shape {actual}" if actual is not None else f"{type(got).__name__} {show(got)}"
         raise CheckFailed(f"{what} of shape {tuple(want)}", came, cause, next_step)

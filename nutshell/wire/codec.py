@@ -5,6 +5,7 @@ What is plain: ``None``, ``bool``, ``int``, ``float``, ``complex``, ``str``, ``b
 complex numbers. A subclass of any of these is never plain, whatever it says of itself. Everything else is left to
 ``pack`` and ``unpack`` functions of the two ends: they turn a value into a :class:`Tagged` plain value and back.
 
+>>> import numpy as np
 >>> decode(encode({"rate": 0.5, "factors": (np.eye(2), None)}))
 {'rate': 0.5, 'factors': (array([[1., 0.],
        [0., 1.]]), None)}

@@ -13,9 +13,12 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
+from nutshell.errors import Trouble
 from nutshell.wire import codec
 from nutshell.wire.channel import Ended
 from nutshell.wire.codec import Limits
+
+START_LIMIT = 180.0  # seconds
 
 
 class Process:
@@ -49,7 +52,16 @@ class Process:
             start_new_session=True,
         )
         self._replies: queue.Queue[bytes | Ended] = queue.Queue()
-        threading.Thread(target=_read, args=(self._child.stdout, self._replies, limits), daemon=True).start()
+        threading.Thread(target=read_messages, args=(self._child.stdout, self._replies, limits), daemon=True).start()
+        try:
+            ready = self._replies.get(timeout=START_LIMIT)  # importing torch is not the learner's time
+        except queue.Empty:
+            ready = Ended("INFRA", "")
+        if isinstance(ready, Ended):
+            self.close()
+            raise Trouble(
+                f"{sys.executable} -m nutshell.wire.serve doesn't start. `nutshell doctor` says what is missing."
+            )
 
     def request(self, label: str, message: bytes) -> bytes:
         """Send one message and wait for its reply, at most ``time_limit`` seconds."""
@@ -72,6 +84,7 @@ class Process:
 
     def close(self) -> None:
         """End the child and the processes that it started."""
+        self.ended = self.ended or Ended("CRASH", "The process that ran your code was closed.")
         if os.name == "posix":
             with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended by itself
                 os.killpg(self._child.pid, signal.SIGKILL)
@@ -88,7 +101,7 @@ class Process:
         self.close()
 
 
-def _read(stream: IO[bytes], replies: "queue.Queue[bytes | Ended]", limits: Limits) -> None:
+def read_messages(stream: IO[bytes], replies: "queue.Queue[bytes | Ended]", limits: Limits) -> None:
     """Cut the child's output into messages until it ends."""
     try:
         while prefix := stream.read(8):

@@ -22,8 +22,13 @@ def main() -> None:
     serve(Harness(shell.user_ns, shell=shell), requests, replies)
 
 
+READY = {"value": "ready"}
+
+
 def serve(harness: Harness, requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answer each message of one stream on another."""
+    """Say that the harness is ready, then answer each message of one stream on another."""
+    replies.write(codec.encode(READY))
+    replies.flush()
     while len(prefix := requests.read(8)) == 8:
         replies.write(harness.answer(prefix + requests.read(codec.length(prefix))))
         replies.flush()
