@@ -131,7 +131,7 @@ def requirements(extra: str = "") -> list[Requirement]:
 
 def read_pins(constraints: Path) -> dict[str, str]:
     """Return the versions that a constraints file pins, by canonical name, for this system."""
-    pins = {}
+    pins: dict[str, str] = {}
     for line in constraints.read_text(encoding="utf-8").splitlines():
         stated = line.partition("#")[0].strip()
         if not stated:

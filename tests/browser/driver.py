@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 QUIET = [  # a browser that asks nothing and calls nobody
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 ]
-SIZE = {"width": 1400, "height": 1000}
+SIZE: ViewportSize = {"width": 1400, "height": 1000}
 RUN = """async (path) => {
     const app = window.jupyterapp;
     await app.restored;
