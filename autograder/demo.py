@@ -153,10 +153,14 @@ def partly_wrong(source: Source, unit: Unit) -> dict[str, str]:
     mutants = [answer for answer in answers_of(source.mutants) if not answer.right]
     chosen = {}
     for exercise in unit.exercises[1::2]:
-        texts = {_text_of(answer): answer for answer in mutants if answer.exercise == exercise.name}
-        fitting = [text for text in texts if needed_names(text) <= given]
-        chosen[exercise.name] = max(fitting, key=lambda text, of=texts: _share(source, of[text]), default="")
+        texts = {_text_of(answer): _share(source, answer) for answer in mutants if answer.exercise == exercise.name}
+        fitting = {text: share for text, share in texts.items() if needed_names(text) <= given}
+        chosen[exercise.name] = _best(fitting)
     return chosen
+
+
+def _best(shares: dict[str, float]) -> str:
+    return max(shares, key=lambda text: shares[text], default="")
 
 
 def _filled_in(notebook: NotebookNode, source: Source, unit: Unit, student: str) -> NotebookNode:
@@ -200,9 +204,10 @@ def _grade(api: "NbGraderAPI", unit: Unit, student: str) -> None:
 
 def _marks(api: "NbGraderAPI", unit: Unit, student: str) -> Iterator[Mark]:
     with api.gradebook as gradebook:
-        for item in (*unit.exercises, *unit.budgets):
-            grade = gradebook.find_grade(f"check_{item.name}", unit.folder, unit.folder, student)
-            yield Mark(student, unit.name, item.name, float(grade.score), float(grade.max_score))
+        names = [*(exercise.name for exercise in unit.exercises), *(budget.name for budget in unit.budgets)]
+        for name in names:
+            grade = gradebook.find_grade(f"check_{name}", unit.folder, unit.folder, student)
+            yield Mark(student, unit.name, name, float(grade.score), float(grade.max_score))
 
 
 def _measured(folder: Path, unit: Unit, student: str) -> Iterator[dict[str, Any]]:

@@ -68,7 +68,7 @@ def public_checks(text: str, where: str = "checks.py") -> str:
         assert learner.half(SIZE) == math.fsum([1.5])
     """
     tree = ast.parse(text)
-    hidden = {node.name for node in tree.body if _is_check(node, hidden=True)}
+    hidden = set().union(*(_names_bound(node) for node in tree.body if _is_check(node, hidden=True)))
     kept = [node for node in tree.body if _is_check(node, hidden=False)]
     others = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom) and node not in kept]
     needed = _names_read(kept)

@@ -150,7 +150,7 @@ def limit_key(limit: Limit) -> str:
 def _unit(path: Path, unit: Unit, table: dict[str, Any]) -> Unit:
     _known_keys(path, unit.name, table, UNIT_KEYS)
     points = _table(path, f"{unit.name}.points", table.get("points", {}))
-    _known_keys(path, f"{unit.name}.points", points, [item.name for item in (*unit.exercises, *unit.budgets)])
+    _known_keys(path, f"{unit.name}.points", points, _names(unit))
     limits = _table(path, f"{unit.name}.limits", table.get("limits", {}))
     _known_keys(path, f"{unit.name}.limits", limits, [budget.name for budget in unit.budgets])
     exercises: list[Exercise] = []
@@ -168,6 +168,10 @@ def _unit(path: Path, unit: Unit, table: dict[str, Any]) -> Unit:
     if not exercises and not budgets:
         raise WrongUse(f"{path}: {unit.name}.points leaves nothing of the unit; take it out of units instead.")
     return replace(unit, exercises=tuple(exercises), budgets=tuple(budgets))
+
+
+def _names(unit: Unit) -> list[str]:
+    return [*(exercise.name for exercise in unit.exercises), *(budget.name for budget in unit.budgets)]
 
 
 def _points(path: Path, unit: Unit, item: Exercise | Budget, points: dict[str, Any]) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from autograder import classroom, settings, units
 from autograder.trial import over_the_wire
-from nutshell.checks import Exercise, Unit, checks_of
+from nutshell.checks import Exercise, checks_of
 from nutshell.wire import desk
 from nutshell.wire.running import Verdict, points, run_checks
 
@@ -42,10 +42,10 @@ def grade_here(name: str, unit: str) -> float:
         if budget.name == name:
             return desk.budget_result(budget, Path(budget.file), part="test")
     names = get_ipython().user_ns
-    return grade_exercise(units.load(unit), chosen, chosen.exercise(name), names, classroom.seed(folder))
+    return grade_exercise(units.load(unit), chosen.exercise(name), names, classroom.seed(folder))
 
 
-def grade_exercise(source: units.Source, unit: Unit, exercise: Exercise, names: dict[str, Any], seed: int) -> float:
+def grade_exercise(source: units.Source, exercise: Exercise, names: dict[str, Any], seed: int) -> float:
     """Run public and hidden checks of an exercise on what a namespace holds."""
     checks = checks_of(source.checks, exercise.name)
     public = [check for check in checks if not check.hidden]

@@ -43,22 +43,23 @@ def solution_cell(library: str, name: str, where: str = "reference.py") -> str:
     """
     node = _find(library, name, where)
     lines = library.splitlines()
+    last = _last_line(node)
     for function in reversed(_functions(node)):
-        body = _after_docstring(function)
-        start = function.body[0].end_lineno if body is not function.body else function.body[0].lineno - 1
-        indent = " " * function.body[0].col_offset
-        if function.body[0].lineno == function.lineno:
+        first, end = function.body[0], _last_line(function)
+        if first.lineno == function.lineno:
             raise Refused(
                 f"{where}: the body of {function.name} stands on the line of its def; give it lines of its own."
             )
-        while start < function.end_lineno and not lines[start].strip():
+        start = _last_line(first) if _is_docstring(first) else _header_end(function, lines)
+        while start < end and not lines[start].strip():
             start += 1
-        if start == function.end_lineno:
+        if start == end:
             raise Refused(f"{where}: {function.name} has a docstring and no body.")
-        region = [indent + BEGIN, *lines[start : function.end_lineno], indent + END]
-        lines[start : function.end_lineno] = region
-        node.end_lineno += start + len(region) - function.end_lineno
-    return "\n".join(lines[_first_line(node) - 1 : node.end_lineno])
+        indent = " " * first.col_offset
+        region = [indent + BEGIN, *lines[start:end], indent + END]
+        lines[start:end] = region
+        last += start + len(region) - end
+    return "\n".join(lines[_first_line(node) - 1 : last])
 
 
 def public_names(library: str) -> list[str]:
@@ -115,12 +116,20 @@ def _functions(node: ast.FunctionDef | ast.ClassDef) -> list[ast.FunctionDef]:
     return [inner for inner in node.body if isinstance(inner, ast.FunctionDef)]
 
 
-def _after_docstring(function: ast.FunctionDef) -> list[ast.stmt]:
-    first = function.body[0]
-    has_one = (
-        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
-    )
-    return function.body[1:] if has_one else function.body
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _header_end(function: ast.FunctionDef, lines: list[str]) -> int:
+    """Number of the line that ends the signature: the last one before the body that is more than a comment."""
+    number = function.body[0].lineno - 1
+    while not lines[number - 1].strip() or lines[number - 1].lstrip().startswith("#"):
+        number -= 1
+    return number
+
+
+def _last_line(node: ast.stmt) -> int:
+    return node.end_lineno or node.lineno
 
 
 def _first_line(node: ast.FunctionDef | ast.ClassDef) -> int:

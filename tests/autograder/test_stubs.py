@@ -32,6 +32,8 @@ class M(Base):
     size = 3
 
     def __init__(self, k):
+        # first
+
         super().__init__()
         self.k = k
 
@@ -71,7 +73,7 @@ def test_function_keeps_signature_and_docstring_and_its_body_word_for_word():
 def test_every_method_of_a_class_is_a_region_of_its_own():
     cell = solution_cell(LIBRARY, "M")
     assert cell.count(BEGIN) == cell.count(END) == 2
-    assert "    size = 3\n" in cell
+    assert "    size = 3\n" in cell and "# first" not in cell.split(BEGIN)[0]
     compile(cell, "cell", "exec")
 
 
