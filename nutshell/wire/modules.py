@@ -26,7 +26,7 @@ class ModuleStandIn(FarObject, nn.Module):
     """A module of the other end: parameters and buffers live here, forward and backward passes cross."""
 
     def __init__(self, target: Target, root: "ModuleStandIn | None" = None, path: str = "") -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[call-arg]
         put = object.__setattr__
         put(self, "_target", target)
         put(self, "_parent_root", root)  # kept alive by its children, since their attributes are asked of it
@@ -95,8 +95,8 @@ class ModuleStandIn(FarObject, nn.Module):
     def __repr__(self) -> str:
         return f"<module {self._target.name} of the implementation>"
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override, misc]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # type: ignore[override]
         if asked_by_library():
             return type(self)
         raise CannotCross(

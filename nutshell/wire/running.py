@@ -160,6 +160,7 @@ def try_answer(
     wire: bool = True,
     seed: int | Sequence[int] = PUBLIC_SEED,
     include_hidden: bool = True,
+    replies: Replies | None = None,
 ) -> list[Verdict]:
     """Run the checks of its exercise on a mutant or an alternative.
 
@@ -174,24 +175,37 @@ def try_answer(
     wire : bool
         Over the in-process channel, as at the desk; otherwise called directly.
     seed : int or sequence of int
-        See :func:`run_checks`.
+        See :func:`run_checks`; with ``replies``, public checks have :data:`PUBLIC_SEED`, with which those were recorded.
     include_hidden : bool
         Whether hidden checks run.
+    replies : Replies, optional
+        Given, public checks see the recorded reference, exactly as at the desk; only with ``wire``.
 
     Returns
     -------
     list of Verdict
-        A mutant is rejected when one of them isn't OK; an alternative is accepted when all are.
+        Public checks first. A mutant is rejected when one of them isn't OK; an alternative is accepted when all are.
 
     Raises
     ------
-    CannotCross
-        If a check does what the wire can't carry.
+    CannotCross, NotRecorded
+        If a check does what the wire can't carry, or asks the reference by the learner's answer.
     """
     own = [check for check in checks if check.exercise == answer.exercise]
-    names = {answer.exercise: answer.implementation}
-    make: Callable[[Any], Any] = (lambda names: Implementation(Loopback(names))) if wire else Direct
-    return run_checks(own, make(names), make(_namespace(reference)), seed, include_hidden, authoring=wire)
+    make: Callable[[Any], Any] = _over_loopback if wire else Direct
+    learner, live = make({answer.exercise: answer.implementation}), make(_namespace(reference))
+    if replies is not None and wire:
+        verdicts = run_checks(own, learner, replies, PUBLIC_SEED, include_hidden=False, authoring=True)
+    else:
+        verdicts = run_checks(own, learner, live, seed, include_hidden=False, authoring=wire)
+    if include_hidden:
+        hidden = [check for check in own if check.hidden]
+        verdicts += run_checks(hidden, learner, live, seed, authoring=wire)
+    return verdicts
+
+
+def _over_loopback(names: Mapping[str, Any]) -> Implementation:
+    return Implementation(Loopback(names))
 
 
 def _run(check: Check, learner: Any, reference: Any, seed: int | Sequence[int], authoring: bool) -> Verdict:

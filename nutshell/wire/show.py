@@ -28,7 +28,7 @@ LATER = "Hidden checks run at grading, with other inputs."
 _STYLE = (
     "<style>.nutshell table{border-collapse:collapse;margin:.3em 0}.nutshell caption{text-align:left;font-weight:bold;"
     "padding:.2em 0}.nutshell th,.nutshell td{text-align:left!important;vertical-align:top;padding:.25em .6em;"
-    "border-bottom:1px solid #8888;max-width:28em;overflow-wrap:anywhere}.nutshell p{margin:.3em 0}</style>"
+    "border-bottom:1px solid #8888;max-width:28em;overflow-wrap:break-word}.nutshell p{margin:.3em 0}</style>"
 )
 _BAR = 20  # characters of a bar
 

@@ -56,8 +56,8 @@ class StandIn(FarObject):
     def __repr__(self) -> str:
         return f"<{self._target.name} of the implementation>"
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override, misc]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # type: ignore[override]
         if asked_by_library():
             return type(self)
         raise NotPlainData(

@@ -195,6 +195,10 @@ def test_a_check_that_asks_by_the_learners_answer_is_found_when_authoring():
     replies = Replies(running.record([check], {"f": lambda x: x}))
     with pytest.raises(NotRecorded):
         run_checks([check], over({"f": lambda x: x + 1}), replies, 0, authoring=True)
+    mutant = Answer("f", lambda x: x + 1, right=False)
+    with pytest.raises(NotRecorded):
+        try_answer(mutant, [check], {"f": lambda x: x}, replies=replies)
+    assert [verdict.status for verdict in try_answer(mutant, [check], {"f": lambda x: x})] == [WRONG]
 
 
 def test_recording_needs_a_reference_that_passes():
