@@ -90,7 +90,9 @@ def test_a_deleted_notebook_comes_back_as_released(course: Path) -> None:
     assert read(course, NOTEBOOK) == "release 1"
 
 
-@pytest.mark.parametrize("record", ["", "not json", "[]", '{"03_low_rank": 3}', '{"03_low_rank": {"folder": "../x", "files": {}}}'])
+@pytest.mark.parametrize("record", [
+    "", "not json", "[]", '{"03_low_rank": 3}', '{"03_low_rank": {"folder": "../x", "files": {}}}',
+])
 def test_without_a_readable_record_everything_changed_counts_as_work(course: Path, record: str) -> None:
     copy_labs(course)
     (course / "my_labs" / NOTEBOOK).write_text("my work")
