@@ -26,7 +26,7 @@ class ModuleStandIn(FarObject, nn.Module):
     """A module of the other end: parameters and buffers live here, forward and backward passes cross."""
 
     def __init__(self, target: Target, root: "ModuleStandIn | None" = None, path: str = "") -> None:
-        super().__init__()  # type: ignore[call-arg]
+        super().__init__()
         put = object.__setattr__
         put(self, "_target", target)
         put(self, "_parent_root", root)  # kept alive by its children, since their attributes are asked of it
@@ -60,7 +60,8 @@ class ModuleStandIn(FarObject, nn.Module):
         path = [*self._path.split("."), name] if self._path else [name]
         found = self._target.connection.get(self._target, path)
         if isinstance(found, FarObject) and found._target.kind == "function":
-            return type(found)(found._target.method_of(self._root, path))
+            method: Any = type(found)
+            return method(found._target.method_of(self._root, path))
         return found
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -175,7 +175,7 @@ def try_answer(
     wire : bool
         Over the in-process channel, as at the desk; otherwise called directly.
     seed : int or sequence of int
-        See :func:`run_checks`; with ``replies``, public checks have :data:`PUBLIC_SEED`, with which those were recorded.
+        See :func:`run_checks`; with ``replies``, public checks have :data:`PUBLIC_SEED`, as when they were recorded.
     include_hidden : bool
         Whether hidden checks run.
     replies : Replies, optional
