@@ -159,6 +159,8 @@ def test_damaged_messages_give_a_value_or_a_clean_refusal(data):
     [
         ({"array": ["<f4", [2**40, 2**40]]}, b""),
         ({"array": ["<f4", [0, 2**63]]}, b""),
+        ({"array": ["<f4", [0, 2**39, 2**39]]}, b""),
+        ({"meta": ["float32", [2**39, 2**39]]}, b""),
         ({"array": ["O", [1]]}, b"12345678"),
         ({"tensor": ["float32", [-1]]}, b""),
         ({"tensor": ["float32", [1.0]]}, b"1234"),
