@@ -68,8 +68,9 @@ def test_zeros_and_masks_count_as_parameters_and_not_as_nonzero():
     assert (total.parameters, total.nonzero, total.buffers) == (66, 40, 60)
     assert total.macs == 60  # a masked dense layer is executed densely
     # Multiplying weights by their mask is work of the layer, and makes no activations.
-    masking = meter.count(nn.Sequential(nn.ReLU(), network), (1, 10))["1"]
-    assert (masking.elementwise, masking.activations) == ({"multiplication": 60}, 6)
+    report = meter.count(nn.Sequential(nn.ReLU(), network), (1, 10))
+    assert (report["1"].elementwise, report["1"].activations) == ({"multiplication": 60}, 6)
+    assert sum(operation.read for operation in report.operations if operation.layer == "1") == 10
 
 
 def test_nonzeros_are_unknown_on_the_meta_device():
@@ -158,7 +159,17 @@ def test_meta_and_cpu_agree_in_every_operation(name):
     assert (meta.device, own.device) == ("meta", "cpu")
 
 
-def test_a_large_network_on_the_cpu_is_counted_on_meta():
+def test_making_moving_and_choosing_values_costs_nothing():
+    def shuffle(self, x):
+        x = torch.cat((x, functional.pad(x, (1, 1))[:, 1:-1].flip(1)), dim=0).masked_fill(x[0] > 1, 0.0)
+        return torch.where(self.chosen, x, x.roll(1))[[0, 1]].transpose(0, 1).contiguous()
+
+    report = meter.count(Forward(shuffle, chosen=torch.ones(4, dtype=torch.bool)), (3, 4))
+    assert [operation.name for operation in report.operations] == ["gt"]  # comparing is work
+
+
+def test_a_small_network_on_the_cpu_is_counted_there_and_a_large_one_on_meta():
+    assert meter.count(models.build("lenet-5"), (1, 1, 28, 28)).device == "cpu"
     network = models.build("resnet-50", device="meta").to_empty(device="cpu")
     assert meter.count(network, (1, 3, 224, 224)).device == "meta"
 
