@@ -88,13 +88,13 @@ def with_rank(network: nn.Module, layer: str, spectrum: Spectrum, rank: int) -> 
     """A copy of a network with one weight matrix of lower rank, multiplied out: for looking, it saves nothing."""
     changed = copy.deepcopy(network)
     with torch.no_grad():
-        changed.get_submodule(layer).weight.copy_(spectrum.at(rank))
+        changed.get_parameter(f"{layer}.weight").copy_(spectrum.at(rank))
     return changed
 
 
 def errors_by_rank(network: nn.Module, layer: str, part: Split, ranks: tuple[int, ...]) -> dict[int, float]:
     """Error in percent on some images when one layer has each of the ranks, without fine-tuning."""
-    spectrum = Spectrum.of(network.get_submodule(layer).weight)
+    spectrum = Spectrum.of(network.get_parameter(f"{layer}.weight"))
     return {rank: evaluate(with_rank(network, layer, spectrum, rank), part)[1] for rank in ranks}
 
 
@@ -143,7 +143,7 @@ def layer_rank(
     shape : tuple of int
         Height and width of the images.
     """
-    spectrum = Spectrum.of(network.get_submodule(layer).weight)
+    spectrum = Spectrum.of(network.get_parameter(f"{layer}.weight"))
     most = len(spectrum.values)
     grid = tuple(sorted({min(most, rank) for rank in _RANKS} | {most}))
     curve = errors_by_rank(network, layer, part, grid)

@@ -49,10 +49,10 @@ def main(keep: Path) -> None:
     baseline = errors(dense, images, "validation")
     rank = choose(rows, sum(baseline) / len(baseline))
     file_bytes = artefact.save(networks[rank][0], results.folder() / "low_rank.nut", input_shape=(1, 28, 28))
-    reference = {
+    reference: dict[str, Any] = {
         "rank": rank,
-        "first_layer_bytes": layer_bytes(networks[rank][0].fc1),
-        "first_layer_rate": layer_bytes(dense[0].fc1) / layer_bytes(networks[rank][0].fc1),
+        "first_layer_bytes": layer_bytes(networks[rank][0]),
+        "first_layer_rate": layer_bytes(dense[0]) / layer_bytes(networks[rank][0]),
         "file_bytes": file_bytes,
         "test_error_percent": summary(errors(networks[rank], images, "test")),
         "dense_test_error_percent": summary(errors(dense, images, "test")),
@@ -64,7 +64,7 @@ def main(keep: Path) -> None:
         "low_rank", command=COMMAND, data=images.name, network=NETWORK, layer="fc1", seeds=list(SEEDS),
         fine_tuning=vars(FINE_TUNING),
         rank_chosen_by=f"smallest with a mean validation error of at most {TOLERANCE} points above the dense networks'",
-        dense_first_layer_bytes=layer_bytes(dense[0].fc1),
+        dense_first_layer_bytes=layer_bytes(dense[0]),
         dense_validation_error_percent=summary(baseline),
         dense_fine_tuned_alike_validation_error_percent=summary(errors(tuned, images, "validation")),
         rows=rows, reference=reference)
@@ -84,7 +84,7 @@ def dense_network(images: Dataset, seed: int, keep: Path) -> nn.Module:
 def with_small_layer(network: nn.Module, rank: int) -> nn.Module:
     """A copy of the network whose first layer is factorised."""
     small = copy.deepcopy(network)
-    small.fc1 = factorise(network.fc1.weight, network.fc1.bias, rank)
+    small.fc1 = factorise(network.get_parameter("fc1.weight"), network.get_parameter("fc1.bias"), rank)
     return small
 
 
@@ -95,9 +95,9 @@ def fine_tuned(network: nn.Module, images: Dataset, seed: int) -> nn.Module:
     return copied
 
 
-def layer_bytes(layer: nn.Module) -> int:
-    """Bytes of a layer's parameters in fp32."""
-    return sum(4 * parameter.numel() for parameter in layer.parameters())
+def layer_bytes(network: nn.Module) -> int:
+    """Bytes of the first layer's parameters in fp32."""
+    return sum(4 * parameter.numel() for parameter in network.get_submodule("fc1").parameters())
 
 
 def errors(networks: list[nn.Module], images: Dataset, part: str) -> list[float]:
@@ -113,7 +113,7 @@ def summary(values: list[float]) -> dict[str, Any]:
 
 def row(rank: int, before: list[nn.Module], after: list[nn.Module], images: Dataset) -> dict[str, Any]:
     """What one rank costs and loses."""
-    return {"rank": rank, "first_layer_bytes": layer_bytes(after[0].fc1),
+    return {"rank": rank, "first_layer_bytes": layer_bytes(after[0]),
             "validation_error_before_percent": summary(errors(before, images, "validation")),
             "validation_error_percent": summary(errors(after, images, "validation"))}
 

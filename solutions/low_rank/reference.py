@@ -246,7 +246,7 @@ def tucker2(weight: Tensor, bias: Tensor | None, rank_in: int, rank_out: int, st
         down.weight.copy_(a.T[:, :, None, None])
         middle.weight.copy_(core)
         up.weight.copy_(b[:, :, None, None])
-        if bias is not None:
+        if bias is not None and up.bias is not None:
             up.bias.copy_(bias)
     return nn.Sequential(down, middle, up)
 
