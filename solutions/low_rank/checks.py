@@ -50,14 +50,14 @@ SHAPES = ((9, 5), (5, 9), (6, 6))  # tall, wide, square
 def rate_with_sigma_stored(learner, reference, rng):
     """With Σ stored, the rate is the matrix's numbers over those of U, Σ and Vᵀ"""
     for m, n, k in ((784, 300, 50), (300, 100, 10), (100, 300, 100), (7, 7, 1)):
-        _check_rate(learner.compression_rate(m, n, k), m, n, k, False)
+        _check_rate(learner, reference, m, n, k, False)
 
 
 @check("compression_rate")
 def rate_with_sigma_absorbed(learner, reference, rng):
     """With Σ absorbed, only two matrices are stored, and 300×100 at rank 75 breaks even"""
     for m, n, k in ((300, 100, 75), (784, 300, 30), (100, 300, 75), (4, 4, 2)):
-        _check_rate(learner.compression_rate(m, n, k, absorbed=True), m, n, k, True)
+        _check_rate(learner, reference, m, n, k, True)
 
 
 @check("compression_rate", weight=0.5)
@@ -75,21 +75,21 @@ def rate_of_any_matrix(learner, reference, rng):
         m, n = (int(side) for side in rng.integers(1, 5000, 2))
         k = int(rng.integers(1, min(m, n) + 1))
         for absorbed in (False, True):
-            _check_rate(learner.compression_rate(m, n, k, absorbed=absorbed), m, n, k, absorbed)
+            _check_rate(learner, reference, m, n, k, absorbed)
 
 
 @check("break_even_rank")
 def every_smaller_rank_saves(learner, reference, rng):
     """One rank below saves numbers, the rank itself doesn't"""
     for m, n, want in ((784, 300, 217), (300, 100, 75), (800, 500, 308), (400, 120, 93), (1152, 100, 92)):
-        _check_break_even(learner.break_even_rank(m, n), m, n, False, want)
+        _check_break_even(learner, reference, m, n, False, want)
 
 
 @check("break_even_rank")
 def nothing_is_saved_at_a_rate_of_one(learner, reference, rng):
     """Where the numbers are equal, nothing is saved: 300×100 with Σ absorbed breaks even at 75"""
     for m, n, want in ((300, 100, 75), (100, 300, 75), (600, 300, 200), (784, 300, 217), (1152, 100, 93), (2, 2, 1)):
-        _check_break_even(learner.break_even_rank(m, n, absorbed=True), m, n, True, want)
+        _check_break_even(learner, reference, m, n, True, want)
 
 
 @check("break_even_rank", hidden=True)
@@ -101,35 +101,40 @@ def break_even_of_any_matrix(learner, reference, rng):
     for m, n in sizes + exact + apart:
         for absorbed in (False, True):
             want = next(k for k in range(1, m * n + 1) if k * (m + n + (not absorbed)) >= m * n)
-            _check_break_even(learner.break_even_rank(m, n, absorbed=absorbed), m, n, absorbed, want)
+            _check_break_even(learner, reference, m, n, absorbed, want)
 
 
-def _check_rate(got, m, n, k, absorbed):
-    stored = k * (m + n) + (0 if absorbed else k)
+def _check_rate(learner, reference, m, n, k, absorbed):
+    want = reference.compression_rate(m, n, k, absorbed=absorbed)
+    other = reference.compression_rate(m, n, k, absorbed=not absorbed)
+    two_matrices = want if absorbed else other
     expect.close(
-        got, m * n / stored, f"the rate of a {m}×{n} matrix at rank {k}, Σ {'absorbed' if absorbed else 'stored'}",
+        learner.compression_rate(m, n, k, **({"absorbed": True} if absorbed else {})), want,
+        f"the rate of a {m}×{n} matrix at rank {k}, Σ {'absorbed' if absorbed else 'stored'}",
         causes={
-            "It is upside down: above 1 should mean smaller.": stored / (m * n),
-            "Σ is counted although it is absorbed." if absorbed else "The k singular values are not counted.":
-                m * n / (2 * k * (m + n) + k - stored),
-            "Σ is counted as a k×k matrix, but only its diagonal is stored.": m * n / (k * (m + n) + k * k),
+            "It is upside down: above 1 should mean smaller.": 1 / want,
+            "Σ is counted although it is absorbed." if absorbed else "The k singular values are not counted.": other,
+            "Σ is counted as a k×k matrix, but only its diagonal is stored.": 1 / (1 / two_matrices + k * k / (m * n)),
             "U and V are counted whole: only k columns of each are kept.": m * n / (m * m + n * n + min(m, n)),
-            "The rate is rounded down.": m * n // stored,
+            "The rate is rounded down.": int(want),
         },
         rtol=1e-9, next_step="Write down the shapes of U, Σ and Vᵀ after truncation, and count their numbers.")
 
 
-def _check_break_even(got, m, n, absorbed, want):
-    per_rank = m + n + (not absorbed)
+def _check_break_even(learner, reference, m, n, absorbed, want):
+    got = learner.break_even_rank(m, n, **({"absorbed": True} if absorbed else {}))
+    what = f"the break-even rank of a {m}×{n} matrix, Σ {'absorbed' if absorbed else 'stored'}"
+    next_step = "Count the numbers of the factors at your k and at k − 1, and compare with the matrix."
+    expect.that(isinstance(got, int) or float(got).is_integer(), f"{what}, a whole number", expect.show(got),
+                cause="A rank is a whole number.", next_step=next_step)
     expect.equal(
-        got, want, f"the break-even rank of a {m}×{n} matrix, Σ {'absorbed' if absorbed else 'stored'}",
+        got, want, what,
         causes={
             "That is the largest rank that still saves; one more breaks even.": want - 1,
             "One too many: at the rank before, the factors hold as many numbers already.": want + 1,
-            "A rank is a whole number.": m * n / per_rank,
-            "It is for the other convention of Σ.": -(-m * n // (2 * m + 2 * n + 1 - per_rank)),
+            "It is for the other convention of Σ.": reference.break_even_rank(m, n, absorbed=not absorbed),
         },
-        next_step=f"The factors hold {per_rank} numbers a rank, the matrix {m * n}: compare at your k and at k − 1.")
+        next_step=next_step)
 
 
 # Truncation ----------------------------------------------------------------------------------------------------------
@@ -345,12 +350,11 @@ def factorise_any_layer(learner, reference, rng):
 
 
 def _check_layer(learner, rng, shape, rank, with_bias=True, dtype=torch.float64):
-    weight, _ = _with_spectrum(rng, *shape)
-    weight = weight.to(dtype)
+    u, sigma, vt = (part.to(dtype) for part in _planted_svd(rng, *shape))
+    weight = (u * sigma) @ vt
     bias = torch.from_numpy(rng.standard_normal(shape[0])).to(dtype) if with_bias else None
     inputs = torch.from_numpy(rng.standard_normal((4, shape[1]))).to(dtype)
     layer = learner.factorise(weight, bias, rank)
-    u, sigma, vt = torch.linalg.svd(weight, full_matrices=False)
     left, values, right = u[:, :rank], sigma[:rank], vt[:rank]
     shift = torch.zeros(shape[0], dtype=dtype) if bias is None else bias
     want = inputs @ ((left * values) @ right).T + shift
@@ -605,13 +609,19 @@ def _basis(rng: np.random.Generator, size: int, columns: int) -> Tensor:
     return torch.from_numpy(np.linalg.qr(rng.standard_normal((size, columns)))[0])
 
 
-def _with_spectrum(rng, m: int, n: int, sigma=None) -> tuple[Tensor, Tensor]:
-    """A random m×n matrix and its singular values, which fall from 3 by at least a hundredth each if not given."""
+def _planted_svd(rng, m: int, n: int, sigma=None) -> tuple[Tensor, Tensor, Tensor]:
+    """U, Σ and Vᵀ of a random m×n matrix; the singular values fall from 3, apart from each other, if not given."""
     if sigma is None:
         gaps = 0.01 + rng.random(min(m, n))
         sigma = 3 * np.cumsum(gaps)[::-1] / gaps.sum()
     values = torch.tensor(np.array(sigma))
-    return (_basis(rng, m, len(values)) * values) @ _basis(rng, n, len(values)).T, values
+    return _basis(rng, m, len(values)), values, _basis(rng, n, len(values)).T
+
+
+def _with_spectrum(rng, m: int, n: int, sigma=None) -> tuple[Tensor, Tensor]:
+    """A random m×n matrix and its singular values."""
+    u, values, vt = _planted_svd(rng, m, n, sigma)
+    return (u * values) @ vt, values
 
 
 def _error_of_rival(rng, weight: Tensor, rank: int) -> float:
