@@ -33,8 +33,8 @@ RECIPES = {
     "lenet-5-caffe": CheckpointRecipe("mnist", Recipe(epochs=20, learning_rate=0.05, weight_decay=5e-4, **_MNIST)),
     "resnet-20": CheckpointRecipe(
         "cifar-10",
-        Recipe(epochs=40, optimiser="sgd", learning_rate=0.2, weight_decay=5e-4, warm_up=0.1, shift=4, mirror=True,
-               precision="bfloat16"),
+        Recipe(epochs=60, batch_size=64, optimiser="sgd", learning_rate=0.1, weight_decay=5e-4, warm_up=0.1, shift=4,
+               mirror=True, precision="bfloat16"),
     ),
 }
 

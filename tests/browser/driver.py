@@ -85,10 +85,12 @@ class Browser:
     page: Page
     start: str
     console: list[str] = field(default_factory=list)
+    front: str = ""
 
     def run(self, path: str) -> Ran:
         """Open the notebook in a tab of its own and run all its cells."""
         begin = time.monotonic()
+        self.front = path
         cells = self.page.evaluate(RUN, path)
         seconds = time.monotonic() - begin
         self.page.wait_for_timeout(500)  # pictures and widgets are drawn after the kernel is done
@@ -96,8 +98,9 @@ class Browser:
         return Ran(path, cells, seconds, broken.count())
 
     def pictures(self, folder: Path, name: str, most: int = 40) -> list[Path]:
-        """Save every screenful of the notebook in front as ``name_01.png``, ``name_02.png``, …"""
+        """Save every screenful of the notebook that was run last as ``name_01.png``, ``name_02.png``, …"""
         folder.mkdir(parents=True, exist_ok=True)
+        self.page.evaluate("async path => {await window.jupyterapp.commands.execute('docmanager:open', {path})}", self.front)
         self.page.evaluate("window.jupyterapp.commands.execute('application:set-mode', {mode: 'single-document'})")
         scroller = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer").first
         saved = []
