@@ -79,7 +79,7 @@ def _check_break_even(learner, reference, m, n, absorbed, want):
         next_step=next_step)
 
 
-@check("truncate")
+@check("truncate", weight=3)
 def error_is_the_tail(learner, reference, rng):
     """The squared error is the sum of the squared singular values left out: tall, wide and square"""
     for shape in SHAPES:
