@@ -65,6 +65,30 @@ def test_a_lesson_runs_top_to_bottom_on_this_python_with_pictures_and_widgets(br
     assert pictures and all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
 
 
+def test_saving_a_lesson_that_was_run_leaves_its_file_as_it_was(browser: Browser, course: Path) -> None:
+    lesson = course / "course" / "03_low_rank.ipynb"
+    before, written = lesson.read_bytes(), lesson.stat().st_mtime_ns
+    assert browser.run("course/03_low_rank.ipynb").outputs
+    save(browser)
+    assert lesson.stat().st_mtime_ns > written
+    assert lesson.read_bytes() == before
+
+
+def test_what_a_reader_writes_in_a_lesson_is_saved_without_outputs(browser: Browser, course: Path) -> None:
+    browser.run("course/03_low_rank.ipynb")
+    browser.page.evaluate("""() => {const panel = window.jupyterapp.shell.currentWidget;
+        panel.content.model.cells.get(1).sharedModel.setSource('print(6 * 7)')}""")
+    browser.run("course/03_low_rank.ipynb")
+    save(browser)
+    cells = nbformat.read(course / "course" / "03_low_rank.ipynb", as_version=4).cells
+    assert cells[1].source == "print(6 * 7)"
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in cells if cell.cell_type == "code")
+
+
+def save(browser: Browser) -> None:
+    browser.page.evaluate("async () => {await window.jupyterapp.commands.execute('docmanager:save')}")
+
+
 def test_an_error_in_a_notebook_is_seen(browser: Browser) -> None:
     assert browser.run("my_labs/03_low_rank/03_low_rank.ipynb").errors == ["ValueError: as it should"]
 
