@@ -22,7 +22,7 @@ PALETTE = {
     "yellow": "#F0E442",
     "black": "#000000",
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.prop_cycle": plt.cycler(color=list(PALETTE.values())),
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -79,7 +79,9 @@ def as_html(picture: Axes | Figure, alternative_text: str) -> HTML:
     if not alternative_text.strip():
         raise ValueError("alternative_text is empty: say in a sentence what the picture shows.")
     buffer = io.BytesIO()
-    figure = picture if isinstance(picture, Figure) else picture.figure
+    figure = picture if isinstance(picture, Figure) else picture.get_figure(root=True)
+    if figure is None:
+        raise ValueError("These axes belong to no figure any more.")
     figure.savefig(buffer, format="png", dpi=110)
     plt.close(figure)
     data = base64.b64encode(buffer.getvalue()).decode()

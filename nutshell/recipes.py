@@ -25,12 +25,14 @@ class CheckpointRecipe:
     training: Recipe
 
 
-_MNIST = dict(optimiser="sgd", warm_up=0.05)
 RECIPES = {
     "lenet-300-100": CheckpointRecipe(
-        "mnist", Recipe(epochs=30, batch_size=64, learning_rate=0.1, weight_decay=1e-3, **_MNIST)
+        "mnist",
+        Recipe(epochs=30, batch_size=64, optimiser="sgd", learning_rate=0.1, weight_decay=1e-3, warm_up=0.05),
     ),
-    "lenet-5-caffe": CheckpointRecipe("mnist", Recipe(epochs=20, learning_rate=0.05, weight_decay=5e-4, **_MNIST)),
+    "lenet-5-caffe": CheckpointRecipe(
+        "mnist", Recipe(epochs=20, optimiser="sgd", learning_rate=0.05, weight_decay=5e-4, warm_up=0.05)
+    ),
     "resnet-20": CheckpointRecipe(
         "cifar-10",
         Recipe(epochs=60, batch_size=64, optimiser="sgd", learning_rate=0.1, weight_decay=5e-4, warm_up=0.1, shift=4,

@@ -154,7 +154,7 @@ def train(
 
 def prepare(network: nn.Module) -> nn.Module:
     """Lay the weights of convolutions out as the processor likes them (channels last); same network, same numbers."""
-    return network.to(memory_format=torch.channels_last)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
 
 @torch.no_grad()

@@ -3,4 +3,4 @@
 
 from nutshell.lessons import save_without_outputs
 
-get_config().FileContentsManager.pre_save_hook = save_without_outputs
+get_config().FileContentsManager.pre_save_hook = save_without_outputs  # type: ignore[name-defined]

@@ -82,5 +82,5 @@ def build(name: str, *, seed: int = 0, device: str = "cpu", **options: object) -
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(seed)
         network = BUILDERS[name](**options)
-    network.specification = (name, options)  # by which it is built again in another process
+    network.specification = (name, options)  # type: ignore[assignment]  # by which it is built again in another process
     return network

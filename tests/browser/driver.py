@@ -97,11 +97,16 @@ class Browser:
         broken = self.page.locator(".jupyter-widgets-error-widget, .jp-RenderedHTMLCommon :text('Error displaying')")
         return Ran(path, cells, seconds, broken.count())
 
+    def bring_to_front(self) -> None:
+        """Show nothing but the notebook that was run last."""
+        self.page.evaluate(
+            "async path => {await window.jupyterapp.commands.execute('docmanager:open', {path})}", self.front)
+        self.page.evaluate("window.jupyterapp.commands.execute('application:set-mode', {mode: 'single-document'})")
+
     def pictures(self, folder: Path, name: str, most: int = 40) -> list[Path]:
         """Save every screenful of the notebook that was run last as ``name_01.png``, ``name_02.png``, …"""
         folder.mkdir(parents=True, exist_ok=True)
-        self.page.evaluate("async path => {await window.jupyterapp.commands.execute('docmanager:open', {path})}", self.front)
-        self.page.evaluate("window.jupyterapp.commands.execute('application:set-mode', {mode: 'single-document'})")
+        self.bring_to_front()
         scroller = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer").first
         saved = []
         for number in range(most):

@@ -45,7 +45,8 @@ def hand_in_something_wrong_and_something_right(course: Path) -> None:
     """Put a mutant in the place of ``truncate``, and the reference result in the place of the learner's network."""
     path = course / LAB
     notebook = nbformat.read(path, as_version=4)
-    wrong = inspect.getsource(mutants.truncate_keeps_smallest).split("\n", 1)[1].replace("truncate_keeps_smallest", "truncate")
+    wrong = inspect.getsource(mutants.truncate_keeps_smallest).split("\n", 1)[1]  # without the decorator
+    wrong = wrong.replace("truncate_keeps_smallest", "truncate")
     for cell in notebook.cells:
         if grade_id(cell) == "solution_truncate":
             cell.source = wrong
@@ -63,9 +64,7 @@ def cell_with(browser: Browser, text: str) -> Locator:
 
 def take(browser: Browser, cell: Locator, file: Path) -> None:
     """Save the picture of one cell with its output."""
-    browser.page.evaluate("window.jupyterapp.commands.execute('application:set-mode', {mode: 'single-document'})")
-    browser.page.evaluate("async path => {await window.jupyterapp.commands.execute('docmanager:open', {path})}",
-                          browser.front)
+    browser.bring_to_front()
     cell.scroll_into_view_if_needed()
     browser.page.wait_for_timeout(1500)
     cell.screenshot(path=str(file))

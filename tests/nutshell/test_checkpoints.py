@@ -76,5 +76,5 @@ def test_weights_of_another_network_are_refused(folder):
 
 def test_an_unknown_name_is_answered_with_those_there_are(folder):
     checkpoints.save("small", build("mlp", sizes=(6, 3)), small_card(), into=folder)
-    with pytest.raises(WrongUse, match="'large'.*small"):
+    with pytest.raises(WrongUse, match=r"'large'.*small"):
         checkpoints.load("large")

@@ -37,7 +37,7 @@ def test_a_value_that_json_cannot_hold_leaves_the_old_file_alone(course):
 
 def test_a_missing_subject_is_named_with_those_there_are(course):
     results.save("speed", command="make speed", data="mnist")
-    with pytest.raises(WrongUse, match="'size'.*speed"):
+    with pytest.raises(WrongUse, match=r"'size'.*speed"):
         results.load("size")
 
 
