@@ -1,7 +1,9 @@
 """The command line: ``nutshell COMMAND``. Commands are entry points and are imported only when they are called."""
 
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 import click
 
@@ -43,6 +45,9 @@ def nutshell() -> None:
 
 def main() -> None:
     """Run the command line; errors made for people are printed without a traceback."""
+    beside_the_packages = Path(sys.prefix) / "data"  # where set-up lays archives out, so that every way in finds them
+    if (beside_the_packages / "mnist").is_dir():
+        os.environ.setdefault("NUTSHELL_DATA", str(beside_the_packages))
     try:
         outcome = nutshell(standalone_mode=False)  # a command that ends with Exit has its code returned here
     except click.Abort:

@@ -131,8 +131,7 @@ def write_start(course: Path, copies: list[Copy]) -> Path:
     rows = []
     for unit in sorted(lessons.keys() | labs.keys()):
         lesson = f"[{_title(lessons[unit])}](../course/{quote(unit)}.ipynb)" if unit in lessons else "—"
-        folder = labs[unit].folder if unit in labs else None
-        lab = f"[{folder.name}]({quote(folder.name)}/{quote(unit)}.ipynb)" if folder else "—"
+        lab = ", ".join(_links(course / START, unit, labs[unit].folder)) if unit in labs else "—"
         rows.append(f"| {unit[:2]} | {lesson} | {lab} |")
     page = course / START
     page.write_text(_START_PAGE.format(rows="\n".join(rows)), encoding="utf-8")
@@ -151,6 +150,15 @@ In a lab, `check("name")` says at once what is right and why not, and `progress(
 
 This page is written anew each time the course is opened.
 """
+
+
+def _links(page: Path, unit: str, newest: Path) -> list[str]:
+    """Links to the learner's copies of a lab, the one worked on first; a newer release beside it is called that."""
+    folders = sorted(path.parent for path in page.parent.glob(f"{unit}*/{unit}.ipynb"))
+    names = {folder: folder.name for folder in folders}
+    if len(folders) > 1:
+        names[newest] += " (newer release)"
+    return [f"[{name}]({quote(folder.name)}/{quote(unit)}.ipynb)" for folder, name in names.items()]
 
 
 def _title(notebook: Path) -> str:

@@ -48,7 +48,7 @@ def lab(no_browser: bool, port: int, everything: bool, jupyter: tuple[str, ...])
     write_start(course, copies)
     token = os.environ.get("JUPYTER_TOKEN") or secrets.token_hex(24)
     server = subprocess.Popen(
-        server_command(course, port, everything, jupyter), env=server_environment(token), cwd=course
+        server_command(course, port, everything, jupyter), env=server_environment(token, everything), cwd=course
     )
     before = signal.signal(signal.SIGTERM, _stop_on_signal)
     try:
@@ -84,7 +84,7 @@ def server_command(course: Path, port: int, everything: bool, further: tuple[str
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", f"--ServerApp.root_dir={course}",
         "--ServerApp.answer_yes=True",  # Control-C stops it without a question
-        "--log-level=WARN",
+        "--log-level=ERROR",
         "--LabApp.extension_manager=readonly",  # no catalogue of extensions fetched from the network
     ]
     if os.name == "posix" and os.geteuid() == 0:
@@ -96,22 +96,25 @@ def server_command(course: Path, port: int, everything: bool, further: tuple[str
     return [*command, *further]
 
 
-def server_environment(token: str) -> dict[str, str]:
+def server_environment(token: str, everything: bool = False) -> dict[str, str]:
     """Return the environment in which kernels are this Python's and its programs are found first.
 
     Parameters
     ----------
     token : str
         The word that opens the server; in the environment and not in the command line, which others can read.
+    everything : bool
+        Whether the instructor's menus are shown too.
     """
     environment = dict(os.environ)
     programs = str(Path(sys.executable).parent)
     environment["PATH"] = programs + os.pathsep + environment.get("PATH", "")
     environment["JUPYTER_TOKEN"] = token
     environment["JUPYTER_PREFER_ENV_PATH"] = "1"  # this Python's kernel before one of the same name in the home folder
-    ours = str(Path(__file__).resolve().parents[1] / "jupyter")
+    settings = Path(__file__).resolve().parents[1] / "jupyter"
+    folders = [str(settings)] if everything else [str(settings / "learner"), str(settings)]
     before = environment.get("JUPYTER_CONFIG_PATH")
-    environment["JUPYTER_CONFIG_PATH"] = ours + (os.pathsep + before if before else "")
+    environment["JUPYTER_CONFIG_PATH"] = os.pathsep.join([*folders, before] if before else folders)
     return environment
 
 

@@ -47,9 +47,12 @@ def test_kernels_are_this_python_and_the_token_stays_out_of_the_command_line(
     assert environment["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert environment["JUPYTER_PREFER_ENV_PATH"] == "1"
     assert environment["JUPYTER_TOKEN"] == "secret"
-    ours, theirs = environment["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    learner, ours, theirs = environment["JUPYTER_CONFIG_PATH"].split(os.pathsep)
     assert theirs == "/theirs"
     assert json.loads((Path(ours) / "labconfig" / "default_setting_overrides.json").read_text())
+    page = json.loads((Path(learner) / "labconfig" / "page_config.json").read_text())
+    assert page["disabledExtensions"] == {"@jupyter/nbgrader": True}
+    assert learner not in lab.server_environment("secret", everything=True)["JUPYTER_CONFIG_PATH"].split(os.pathsep)
     assert "secret" not in " ".join(lab.server_command(course, 8888, False))
 
 

@@ -58,6 +58,9 @@ def test_a_newer_release_arrives_beside_work_once_with_its_own_desk(course: Path
     assert "newer release" in copy.message and str(copy.folder) in copy.message
     assert read(course, NOTEBOOK) == "my work"
     assert read(course, "03_low_rank/desk/public_checks.py") == "checks 1"
+    page = workspace.write_start(course, [copy]).read_text()
+    assert "[03_low_rank](03_low_rank/03_low_rank.ipynb)" in page
+    assert "[03_low_rank_release_2 (newer release)](03_low_rank_release_2/03_low_rank.ipynb)" in page
     assert read(course, "03_low_rank_release_2/03_low_rank.ipynb") == "release 2"
     assert read(course, "03_low_rank_release_2/desk/public_checks.py") == "checks 2"
     assert whats(course) == ["same"]
