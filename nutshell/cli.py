@@ -40,6 +40,9 @@ def nutshell() -> None:
       nutshell check my_labs/03_low_rank/03_low_rank.ipynb
       nutshell measure network.nut --json
       nutshell classroom my-course      an nbgrader course, ready to hand out
+
+    \b
+    Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 the grader's or the machine's own trouble.
     """
 
 

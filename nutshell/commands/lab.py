@@ -84,7 +84,7 @@ def server_command(course: Path, port: int, everything: bool, further: tuple[str
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", f"--ServerApp.root_dir={course}",
         "--ServerApp.answer_yes=True",  # Control-C stops it without a question
-        "--log-level=ERROR",
+        "--log-level=ERROR", "--LabApp.log_level=ERROR",
         "--LabApp.extension_manager=readonly",  # no catalogue of extensions fetched from the network
     ]
     if os.name == "posix" and os.geteuid() == 0:
