@@ -18,6 +18,10 @@ import torch
 from nutshell.errors import NutshellError
 
 _SHOWN = 6  # numbers of an array that a message shows
+RETURNS_NOTHING = (
+    "Your function returns nothing: is there a return at the end of every way through it?",
+    "Call it in a cell of its own and look at what it gives back.",
+)  # likely cause and next step
 
 
 class CheckFailed(AssertionError):
@@ -110,6 +114,8 @@ def close(
 def that(condition: bool, expected: str, got: str, *, cause: str = "", next_step: str = "") -> None:
     """Expect a condition; say in words what was expected and what came."""
     if not condition:
+        if got in ("None", "NoneType", "NoneType None") and "None" not in expected:
+            cause, next_step = RETURNS_NOTHING
         raise CheckFailed(expected, got, cause, next_step)
 
 
@@ -118,6 +124,8 @@ def shape(got: Any, want: tuple[int, ...], what: str, *, cause: str = "", next_s
     actual = tuple(getattr(got, "shape", ())) if isinstance(got, np.ndarray | np.generic | torch.Tensor) else None
     if actual != tuple(want):
         came = f"an array of shape {actual}" if actual is not None else f"{type(got).__name__} {show(got)}"
+        if got is None:
+            came, (cause, next_step) = "None", RETURNS_NOTHING
         raise CheckFailed(f"{what} of shape {tuple(want)}", came, cause, next_step)
 
 
@@ -175,6 +183,9 @@ def _fail(
         if same(got, value):
             cause = mistake
             break
+    else:
+        if got is None:
+            cause, next_step = RETURNS_NOTHING
     raise CheckFailed(f"{what} = {show(want)}", show(got), cause, next_step)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from nutshell.checks import Answer, Check, Exercise
-from nutshell.expect import CheckFailed, LearnerRaised
+from nutshell.expect import RETURNS_NOTHING, CheckFailed, LearnerRaised
 from nutshell.wire.channel import Ended, Loopback, NotRecorded, Recorder, Replay, load_replies, save_replies
 from nutshell.wire.direct import Direct
 from nutshell.wire.standins import CannotCross, Implementation, Missing, OverBounds
@@ -292,6 +292,8 @@ def _incomparable(error: Exception) -> tuple[str, str, str, str]:
             "It was detached, or computed outside of torch.",
             "Leave out .detach(), .item(), .numpy(), .data and torch.no_grad().",
         )
+    if isinstance(error, TypeError | AttributeError) and "NoneType" in str(error):
+        return "a value that can be compared", "None", *RETURNS_NOTHING
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return (
         "a value that can be compared",

@@ -128,7 +128,7 @@ def test_the_cause_that_fits_is_named():
     assert str(failed) == "expected the rate = 2, got 4. Doubled. Try 1."
     assert fails(expect.close, 5.0, 2.0, "it", causes={"Doubled.": 4.0}, cause="Else.").cause == "Else."
     assert fails(expect.equal, "b", "a", "it", causes={"Shifted.": "b"}).cause == "Shifted."
-    assert fails(expect.close, None, 2.0, "it", causes={"Doubled.": 4.0}).cause == ""
+    assert fails(expect.close, None, 2.0, "it", causes={"Doubled.": 4.0}).cause == expect.RETURNS_NOTHING[0]
 
 
 def test_that_and_shape():
@@ -179,3 +179,23 @@ def test_raises():
 )
 def test_values_are_shown_short(value, text):
     assert expect.show(value) == text
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: expect.equal(None, 3, "it", cause="something vaguer"),
+        lambda: expect.close(None, np.ones(2), "it", causes={"It adds.": 4.0}),
+        lambda: expect.shape(None, (2,), "it", cause="something vaguer"),
+        lambda: expect.that(False, "a list", expect.show(None), cause="something vaguer"),
+    ],
+)
+def test_a_forgotten_return_is_named(call):
+    failed = fails(call)
+    assert "None" in failed.got and "is there a return" in failed.cause and failed.next_step
+
+
+def test_none_is_no_forgotten_return_where_it_is_known_or_expected():
+    assert fails(expect.equal, None, 3, "it", causes={"It gives up.": None}).cause == "It gives up."
+    assert fails(expect.that, False, "another None", "None", cause="known").cause == "known"
+    assert "return" not in fails(expect.equal, 3, None, "it").cause
