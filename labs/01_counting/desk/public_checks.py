@@ -95,12 +95,20 @@ def layer_mistakes(reference: Any, want: dict, input_shape: tuple[int, ...], opt
             "macs": macs,
         }
     kernel, sides = options["kernel"], input_shape[1:]
+    fewer = (options["outputs"], *(side - 1 for side in want["output_shape"][1:]))
+    larger = reference.layer_cost((input_shape[0], *(side + 1 for side in sides)), **options)["output_shape"]
+    undilated = reference.layer_cost(input_shape, **options | {"dilation": 1})["output_shape"]
     ungrouped = reference.layer_cost(input_shape, **options | {"groups": 1})
     flat = reference.layer_cost((1, *sides), **options | {"groups": 1})
     place = {"stride": 1, "padding": 0, "dilation": 1}
     once = reference.layer_cost((input_shape[0], kernel, kernel), **options | place)["macs"]
     groups = "It forgets that with groups a filter sees a part of the channels only."
     return {
+        "output_shape": {
+            "The kernel has one place too many: on 3 pixels, a kernel of 3 has a single place.": larger,
+            "A place is missing: the first one counts too, before any step.": fewer,
+            "It forgets the dilation: a kernel with gaps spans more pixels.": undilated,
+        },
         "parameters": parameters
         | {
             groups: ungrouped["parameters"],
@@ -350,7 +358,13 @@ def lists_that_do_not_match_are_refused(learner: Any, reference: Any, rng: np.ra
 JOULES = ("arithmetic", "weights", "activations", "total")
 
 
-def same_energy(got: Any, want: dict[str, float], what: str, causes: dict[str, dict] | None = None) -> None:
+def same_energy(
+    got: Any,
+    want: dict[str, float],
+    what: str,
+    causes: dict[str, dict] | None = None,
+    next_step: str = "Write down the unit of every factor: MACs × pJ for each, words × pJ for each.",
+) -> None:
     """Expect all four energies."""
     for key in JOULES:
         value = want[key]
@@ -365,7 +379,7 @@ def same_energy(got: Any, want: dict[str, float], what: str, causes: dict[str, d
             f"the {key} energy of {what}, in µJ",
             rtol=1e-5,
             causes=(causes or {}).get(key, {}) | usual,
-            next_step="Write down the unit of every factor: MACs × pJ for each, words × pJ for each.",
+            next_step=next_step,
         )
 
 
@@ -410,10 +424,22 @@ def what_fits_on_the_chip_is_cheap(learner: Any, reference: Any, rng: np.random.
         (100_000, 40, "fp32"),
         (8192, 8196, "int8"),
     ):
+        outside, inside = (
+            reference.inference_energy(0, parameters, activations, number, sram_bytes=size) for size in (0, 10**12)
+        )
         same_energy(
             learner.inference_energy(0, parameters, activations, number),
             reference.inference_energy(0, parameters, activations, number),
-            f"{parameters} weights and {activations} activations in {number}, with 8,192 bytes on the chip",
+            f"{parameters:,} weights and {activations:,} activations in {number}, with 8,192 bytes on the chip",
+            {
+                key: {
+                    "It fetches from DRAM what fits on the chip; what just fills the memory there fits.":
+                        outside[key],
+                    "It takes from the on-chip memory what doesn't fit: are both sizes in bytes?": inside[key],
+                }
+                for key in ("weights", "activations")
+            },
+            "Work out by hand how many bytes they take, weights and activations each, and compare with 8,192.",
         )
 
 
@@ -425,7 +451,10 @@ def the_cost_of_memory_is_a_parameter(learner: Any, reference: Any, rng: np.rand
         ({"sram_bytes": 4_000_000}, "a million weights with 4,000,000 bytes on the chip"),
     ):
         want = reference.inference_energy(10**6, 10**6, 0, **option)
-        same_energy(learner.inference_energy(10**6, 10**6, 0, **option), want, what)
+        usual = reference.inference_energy(10**6, 10**6, 0)["weights"]
+        causes = {"weights": {f"It doesn't use {next(iter(option))}, but the usual value.": usual}}
+        next_step = "Look at each place where your code has 640 or 8,192 written out."
+        same_energy(learner.inference_energy(10**6, 10**6, 0, **option), want, what, causes, next_step)
 
 
 @check("inference_energy")
@@ -523,7 +552,18 @@ def each_camera_has_its_own_rate(learner: Any, reference: Any, rng: np.random.Ge
     for macs, fps in ((5 * 10**8, 50.0), (5 * 10**8, 200.0), (25 * 10**8, 10.0)):
         want = reference.frame_rate(macs, 1e11, 2.0, 6.0, fps=fps)
         got = learner.frame_rate(macs, 1e11, 2.0, 6.0, fps=fps)
-        same_rate(got, want, f"{macs:,} MACs an image at 100 GFLOPs and {fps:g} images a second")
+        causes = {
+            "latency_ms": {
+                "It takes MACs for FLOPs; a MAC is two of them.": want["latency_ms"] / 2,
+                "That is in seconds.": want["latency_ms"] / 1000,
+            },
+            "in_time": {"It compares another way round, or with another rate than fps.": not want["in_time"]},
+            "frames_per_second": {
+                "It takes 30 images a second for every camera.": 30.0,
+                "It takes the camera's rate, though the device may be slower.": fps,
+            },
+        }
+        same_rate(got, want, f"{macs:,} MACs an image at 100 GFLOPs and {fps:g} images a second", causes)
 
 
 @check("frame_rate")
