@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 
 import ipywidgets as widgets
 
+WIDTH = "420px"  # of a knob with its description: wide enough to aim at one of 300 ranks
+
 
 def explorer(draw: Callable[..., str], knobs: Mapping[str, widgets.Widget]) -> widgets.Widget:
     """Knobs above a picture that follows them.
@@ -34,7 +36,9 @@ def explorer(draw: Callable[..., str], knobs: Mapping[str, widgets.Widget]) -> w
         picture.value = draw(**{name: knob.value for name, knob in knobs.items()})
 
     for knob in knobs.values():
-        knob.style.description_width = "90px"
+        knob.style.description_width = "110px"
+        if not isinstance(knob, widgets.ToggleButtons):  # buttons are as wide as their words
+            knob.layout.width = WIDTH
         knob.observe(update, names="value")
     update()
     return widgets.VBox([*knobs.values(), picture])

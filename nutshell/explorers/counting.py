@@ -4,7 +4,6 @@ Each explorer is a widget around a plain function that returns the numbers shown
 the numbers without the widget.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +13,7 @@ from matplotlib.axes import Axes
 from torch import nn
 
 from nutshell import meter, models, plots
+from nutshell.explorers.common import explorer
 from nutshell.meter import Report
 
 NETWORKS = ("pilotnet", "alexnet", "googlenet", "resnet-50", "vgg-16", "yolov3")
@@ -212,7 +212,7 @@ def convolution() -> widgets.Widget:
         words = ", ".join(f"{key} {round(value, 2):,}" for key, value in numbers.items())
         return f"<p>{words}</p>" + plots.as_html(axes, f"Bars of what the layer costs against the start: {words}.").data
 
-    return _explorer(draw, knobs)
+    return explorer(draw, knobs)
 
 
 def networks() -> widgets.Widget:
@@ -227,7 +227,7 @@ def networks() -> widgets.Widget:
         table = f"<table><tr><th></th><th>total</th>{''.join(f'<th>{kind}</th>' for kind in KINDS)}</tr>{rows}</table>"
         return table + plots.as_html(plot_network(name, quantity), describe_network(name, quantity)).data
 
-    return _explorer(draw, knobs)
+    return explorer(draw, knobs)
 
 
 def battery() -> widgets.Widget:
@@ -255,18 +255,4 @@ def battery() -> widgets.Widget:
         picture = plots.as_html(plot_battery(numbers, now["fps"], now["idle_milliwatts"]), f"Bars: {words}.")
         return f"<p><b>{words}</b><br>{note}</p>{picture.data}"
 
-    return _explorer(draw, knobs)
-
-
-def _explorer(draw: Callable[..., str], knobs: dict[str, Any]) -> widgets.Widget:
-    """Knobs above a picture that follows them."""
-    picture = widgets.HTML()
-
-    def update(change: object = None) -> None:
-        picture.value = draw(**{key: knob.value for key, knob in knobs.items()})
-
-    for knob in knobs.values():
-        knob.style.description_width = "90px"
-        knob.observe(update, names="value")
-    update()
-    return widgets.VBox([*knobs.values(), picture])
+    return explorer(draw, knobs)

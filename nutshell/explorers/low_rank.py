@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import ipywidgets as widgets
 import numpy as np
 import torch
+from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from nutshell.explorers.common import explorer
 from nutshell.training import evaluate
 
 BYTES = 4  # a number in fp32
+_FOUND = 0.01  # relative error below which a start counts as having found the products
 _RANKS = (1, 3, 6, 10, 14, 18, 22, 27, 33, 40, 50, 65, 85, 120, 200)  # points of a curve
 _BLUE, _ORANGE, _BLACK = plots.PALETTE["blue"], plots.PALETTE["orange"], plots.PALETTE["black"]
 
@@ -98,13 +100,15 @@ def errors_by_rank(network: nn.Module, layer: str, part: Split, ranks: tuple[int
     return {rank: evaluate(with_rank(network, layer, spectrum, rank), part)[1] for rank in ranks}
 
 
-def picture(images: Tensor) -> widgets.Widget:
+def picture(images: Tensor, labels: Tensor) -> widgets.Widget:
     """Move the rank of a digit: an image is a matrix too, and a rank-k image a sum of k outer products.
 
     Parameters
     ----------
     images : Tensor
         uint8, shape ``(N, 1, H, W)``, at least one.
+    labels : Tensor
+        What each shows, shape ``(N,)``; named above the picture.
     """
     side = min(images.shape[2:])
     knobs = {
@@ -119,8 +123,9 @@ def picture(images: Tensor) -> widgets.Widget:
         _image(panels[0], spectrum.weight, "image", 1.0)
         _image(panels[1], spectrum.at(rank), f"rank {rank}", 1.0)
         _bars(panels[2], spectrum, rank)
-        words = (f"Image {number} at rank {rank}: {found['stored']} numbers instead of {spectrum.weight.numel()}, "
-                 f"{100 * found['energy']:.1f} % of the energy, {100 * found['distance']:.1f} % away")
+        words = (f"A {int(labels[number])} at rank {rank}: {found['stored']} numbers instead of "
+                 f"{spectrum.weight.numel()}, {100 * found['energy']:.1f} % of the energy, "
+                 f"{100 * found['distance']:.1f} % away")
         return f"<p><b>{words}</b></p>" + plots.as_html(panels[0].figure, f"A digit, the same at lower rank, and its "
                                                         f"singular values. {words}.").data
 
@@ -257,6 +262,59 @@ def tucker(kernel: Tensor, side: int) -> widgets.Widget:
             f"saving parameters, and bars of parameters and MACs against the convolution. {words}.").data
 
     return explorer(draw, knobs)
+
+
+def starts(sides: tuple[int, int, int] = (8, 7, 6), products: int = 3, count: int = 20, sweeps: int = 40) -> HTML:
+    """Draw how alternating least squares for a CP decomposition fares from several random starts.
+
+    The tensor is a sum of outer products of orthonormal vectors, so that an error of 0 can be reached; it and the
+    starts come from one seeded generator.
+
+    Parameters
+    ----------
+    sides : tuple of int
+        Shape of the tensor, each side at least ``products``.
+    products : int
+        Outer products that are planted, and as many that are looked for.
+    count, sweeps : int
+        Random starts, and rounds over the three factors for each.
+
+    Returns
+    -------
+    IPython.display.HTML
+        A picture of the relative error after each sweep, with alternative text.
+    """
+    errors = _errors_of_starts(sides, products, count, sweeps)
+    axes = plots.axes(height=3.2)
+    for line in errors:
+        stuck = line[-1] > _FOUND
+        axes.plot(range(1, sweeps + 1), line, "--" if stuck else "-", linewidth=0.9,
+                  color=plots.PALETTE["vermilion"] if stuck else _BLUE)
+    axes.plot([], [], color=_BLUE, label="found")
+    axes.plot([], [], "--", color=plots.PALETTE["vermilion"], label="stuck")
+    axes.set(yscale="log", xlabel="sweep", ylabel="relative error")
+    axes.legend()
+    found = sum(line[-1] <= _FOUND for line in errors)
+    return plots.as_html(axes, f"Relative error of alternating least squares against sweeps, from {count} starts: "
+                         f"{found} fall to rounding error, the others stay on a plateau.")
+
+
+def _errors_of_starts(sides: tuple[int, int, int], products: int, count: int, sweeps: int) -> list[list[float]]:
+    generator = torch.Generator().manual_seed(0)
+    planted = [torch.linalg.qr(torch.randn(side, products, generator=generator))[0] for side in sides]
+    tensor = torch.einsum("ir,jr,lr->ijl", *planted)
+    errors: list[list[float]] = []
+    for _ in range(count):
+        factors = [torch.randn(side, products, generator=generator) for side in sides]
+        errors.append([])
+        for _ in range(sweeps):
+            for axis in range(3):
+                first, second = (factors[other] for other in range(3) if other != axis)
+                pairs = torch.einsum("jr,lr->jlr", first, second).flatten(0, 1)
+                unfolded = tensor.movedim(axis, 0).flatten(1)
+                factors[axis] = torch.linalg.lstsq(pairs, unfolded.T).solution.T
+            errors[-1].append(float((torch.einsum("ir,jr,lr->ijl", *factors) - tensor).norm() / tensor.norm()))
+    return errors
 
 
 def _image(axes: Axes, values: Tensor, title: str, largest: float, signed: bool = False) -> None:

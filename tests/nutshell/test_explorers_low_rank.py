@@ -1,5 +1,6 @@
 """The explorers of unit 03 show numbers that agree with the mathematics, and pictures with words."""
 
+import itertools
 import re
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_tucker_counts_are_those_of_the_meter():
 def _explorer(name, part):
     network = models.build("mlp", sizes=(30, 8, 3))
     return {
-        "picture": lambda: low_rank.picture(part.images),
+        "picture": lambda: low_rank.picture(part.images, part.labels),
         "layer": lambda: low_rank.layer_rank(network, part, shape=(6, 5)),
         "tucker": lambda: low_rank.tucker(torch.randn(6, 4, 3, 3), 10),
     }[name]()
@@ -107,3 +108,24 @@ def test_layer_words_say_bytes_and_error(part):
     assert f"{2 * (30 + 8) * 4 / 1000:,.1f} KB" in words
     assert f"{30 * 8 / (2 * 38):.2f} times smaller" in words
     assert np.isfinite(float(re.search(r"([\d.]+) % error", words)[1]))
+
+
+def test_a_digit_is_named_above_its_picture(part):
+    box = low_rank.picture(part.images, part.labels)
+    assert "A 0 at rank 4" in box.children[-1].value
+    box.children[0].value = 4
+    assert "A 1 at rank 4" in box.children[-1].value
+
+
+def test_starts_are_told_apart_by_where_they_end():
+    errors = low_rank._errors_of_starts((5, 4, 3), 2, 6, 30)
+    found = sum(line[-1] <= 0.01 for line in errors)
+    assert found >= 1
+    assert all(later <= earlier + 1e-4 for line in errors for earlier, later in itertools.pairwise(line))
+    text = low_rank.starts((5, 4, 3), 2, 6, 30).data
+    assert f"from 6 starts: {found} fall to rounding error" in text and "base64," in text
+
+
+def test_sliders_are_wide_enough_to_aim(part):
+    for knob in low_rank.layer_rank(models.build("mlp", sizes=(30, 8, 3)), part, shape=(6, 5)).children[:-1]:
+        assert int(knob.layout.width.removesuffix("px")) >= 400
