@@ -37,6 +37,10 @@ class Metric:
     ----------
     words : str
         What it is, with its unit.
+    row : str
+        The same as a row of a result names it; ``{layer}`` stands for the layer's number.
+    over : str
+        Likely cause and next step where the limit is missed, in words that fit every unit.
     by_layer : bool
         Whether a limit on it names a layer.
     margin : float, optional
@@ -46,22 +50,35 @@ class Metric:
     """
 
     words: str
+    row: str
+    over: str
     by_layer: bool = False
     margin: float | None = None
     digits: int = 0
 
 
+_BYTES = "Too much is stored. Encode it smaller: a lower rank, fewer bits, or fewer weights."
+_WEIGHTS = "Too much is left of the network. Use a lower rank or fewer channels, or remove more."
+_WORK = "Too much is computed. Use a lower rank or fewer channels in the layers that compute most."
+_ERROR = "Too much was lost. Compress less strongly, or train on after compressing."
+
 METRICS: dict[str, Metric] = {
-    "bytes": Metric("size of the file, bytes"),
-    "params": Metric("parameters"),
-    "nonzero": Metric("parameters that aren't zero"),
-    "macs": Metric("multiply-accumulates for one image"),
-    "energy_uj": Metric("estimated energy for one image, µJ", digits=3),
-    "error_percent": Metric("error, %", margin=0.5, digits=2),
-    "points_lost": Metric("error above the uncompressed network's, points", margin=0.5, digits=2),
-    "layer_bytes": Metric("bytes of the layer's tensors", by_layer=True),
-    "layer_params": Metric("parameters of the layer", by_layer=True),
-}
+    "bytes": Metric("size of the file, bytes", "bytes of the file", _BYTES),
+    "params": Metric("parameters", "parameters", _WEIGHTS),
+    "nonzero": Metric("parameters that aren't zero", "parameters that aren't zero",
+                      "Too few weights are zero. Set more of them to zero, then train on with those held there."),
+    "macs": Metric("multiply-accumulates for one image", "multiply-accumulates for one image", _WORK),
+    "energy_uj": Metric("estimated energy for one image, µJ", "estimated energy for one image, µJ",
+                        "Too much is computed, or too many bytes are moved. Compute less, or store weights smaller.",
+                        digits=3),
+    "error_percent": Metric("error, %", "error, % of the images", _ERROR, margin=0.5, digits=2),
+    "points_lost": Metric("error above the uncompressed network's, points",
+                          "points of accuracy lost (percentage points, against the uncompressed network)", _ERROR,
+                          margin=0.5, digits=2),
+    "layer_bytes": Metric("bytes of the layer's tensors", "bytes of layer {layer}", _BYTES, by_layer=True),
+    "layer_params": Metric("parameters of the layer", "parameters of layer {layer}", _WEIGHTS, by_layer=True),
+}  # fmt: skip
+STAND_IN = "measured on a stand-in, not on the real images: these figures mean nothing for grading"
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,12 @@ class Row:
         What was measured, where full marks end and where marks end.
     share : float
         Of the marks, 0 to 1.
+    digits : int
+        Decimals that are shown.
+    words : str
+        What was measured, with its unit, for people; the metric's name if empty.
+    over : str
+        Likely cause and next step where the limit is missed.
     """
 
     metric: str
@@ -84,12 +107,26 @@ class Row:
     ends_at: float
     share: float
     digits: int = 0
+    words: str = ""
+    over: str = ""
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Metric, value, limit, where marks end and share, as they are shown."""
-        numbers = (f"{number:,.{self.digits}f}" for number in (self.value, self.limit, self.ends_at))
-        return self.metric, *numbers, f"{100 * self.share:.0f} %"
+        """What is measured, result, value, limit, where marks end and share, as they are shown."""
+        value, limit, ends = (f"{number:,.{self.digits}f}" for number in (self.value, self.limit, self.ends_at))
+        return self.words or self.metric, self.result, value, limit, ends, f"{100 * self.share:.0f} %"
+
+    @property
+    def result(self) -> str:
+        """``✓ within the limit``: a sign and words."""
+        if self.share >= 1:
+            return "✓ within the limit"
+        return "✗ over the limit, some marks left" if self.share > 0 else "✗ over the limit, no marks left"
+
+    @property
+    def advice(self) -> str:
+        """Likely cause and next step; empty where the limit is kept."""
+        return f"{self.words or self.metric}: {self.over}" if self.share < 1 and self.over else ""
 
 
 @dataclass(frozen=True)
@@ -130,25 +167,44 @@ class BudgetResult:
         """Of the marks, 0 to 1."""
         return min((row.share for row in self.rows), default=0.0)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What stands below the table: whether the images are a stand-in, and what to do about each missed limit."""
+        stand_in = (STAND_IN[0].upper() + STAND_IN[1:] + ".",) if self.on_stand_in else ()
+        return (*stand_in, *(row.advice for row in self.rows if row.advice))
+
+    @property
+    def on_stand_in(self) -> bool:
+        """Whether it was measured on other images than the real ones."""
+        return "stand-in" in self.data
+
+    @property
+    def caption(self) -> str:
+        """``first_layer: 2.32 of 4 points, measured on mnist, test``."""
+        head = f"{self.budget}: {_points(self.points)} of {_points(self.possible)} points"
+        return f"{head}. {self.reason}" if self.reason else f"{head}, measured on {self.data}"
+
     def __str__(self) -> str:
         from nutshell.measure import text_table
 
-        head = f"{self.budget}: {self.points:g} of {self.possible:g} points"
-        if self.reason:
-            return f"{head}. {self.reason}"
-        return f"{head}, measured on {self.data}\n{text_table(_HEAD, [row.cells for row in self.rows])}"
+        table = text_table(_HEAD, [row.cells for row in self.rows]) if self.rows else ""
+        return "\n".join(part for part in (self.caption, table, *self.notes) if part)
 
     def _repr_html_(self) -> str:
         from nutshell.measure import html_table
 
-        head = f"<p><b>{html.escape(self.budget)}</b>: {self.points:g} of {self.possible:g} points"
-        if self.reason:
-            return f"{head}. {html.escape(self.reason)}</p>"
-        table = html_table(_HEAD, [row.cells for row in self.rows])
-        return f"{head}, measured on {html.escape(self.data)}</p>{table}"
+        below = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        if not self.rows:
+            return f"<p>{html.escape(self.caption)}</p>{below}"
+        return html_table(_HEAD, [row.cells for row in self.rows], self.caption) + below
 
 
-_HEAD = ("metric", "value", "limit", "marks end at", "share")
+_HEAD = ("what is measured", "result", "measured", "limit", "no marks from", "marks left")
+
+
+def _points(value: float) -> str:
+    """Points as people write them, to two decimals."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def check_limit(limit: "Limit") -> None:
@@ -342,6 +398,8 @@ def _dense_error(topology: str, data: "Dataset", part: str) -> float:
 
 
 def _row(limit: "Limit", value: float) -> Row:
+    metric = METRICS[limit.metric]
     name = limit.metric if limit.layer is None else f"{limit.metric} of layer {limit.layer}"
     ends = limit.at_most + margin_of(limit)
-    return Row(name, value, limit.at_most, ends, share_left(value, limit), METRICS[limit.metric].digits)
+    return Row(name, value, limit.at_most, ends, share_left(value, limit), metric.digits,
+               metric.row.format(layer=limit.layer), metric.over)

@@ -79,7 +79,8 @@ class Measurement:
         return "\n\n".join(part for part in parts if part)
 
     def _repr_html_(self) -> str:
-        return (html_table(("", ""), self.rows()) + html_table(_HEAD, _tensor_rows(self))
+        return (html_table((), self.rows(), "The network")
+                + html_table(_HEAD, _tensor_rows(self), "Where the bytes go")
                 + f"<p>{html.escape(self.assumption)}</p>")
 
 
@@ -223,8 +224,18 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for line in lines)
 
 
-def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The same as HTML, with everything escaped."""
-    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
+    """The same as HTML, with everything escaped; the first cell of a row is its heading.
+
+    Examples
+    --------
+    >>> html_table((), [("error", "<1 %")], "Figures")
+    '<table><caption>Figures</caption><tbody><tr><th scope="row">error</th><td>&lt;1 %</td></tr></tbody></table>'
+    """
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    top = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
+    top = f"<thead><tr>{top}</tr></thead>" if top else ""
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(first)}</th>' + "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
+        + "</tr>" for first, *rest in rows)
+    return f"<table>{title}{top}<tbody>{body}</tbody></table>"

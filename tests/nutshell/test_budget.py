@@ -177,7 +177,28 @@ def test_the_same_weights_have_the_same_fingerprint(tmp_path, compressed):
 
 def test_results_are_shown_and_escaped(compressed):
     result = judge(of(Limit("layer_bytes", 10**6, layer=1)), compressed)
-    assert "layer_bytes of layer 1" in str(result) and "100 %" in str(result) and "10 of 10" in str(result)
-    assert "<table>" in result._repr_html_()
+    assert "bytes of layer 1" in str(result) and "layer_bytes" not in str(result) and "100 %" in str(result)
+    assert "10 of 10" in str(result) and "✓ within the limit" in str(result) and budget.STAND_IN not in str(result)
+    markup = result._repr_html_()
+    assert "<table><caption>nut: 10 of 10 points" in markup and '<th scope="row">bytes of layer 1</th>' in markup
     refused = budget.BudgetResult("nut", 0, 10, reason="<script>")
     assert "<script>" not in refused._repr_html_() and "&lt;script&gt;" in refused._repr_html_()
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_a_missed_limit_says_what_to_do_and_points_have_two_decimals(metric):
+    limit = Limit(metric, 1, margin=2, layer=1 if METRICS[metric].by_layer else None)
+    row = budget._row(limit, 2.1)
+    result = budget.BudgetResult("nut", 2.31847, 4, (row, budget._row(limit, 9)), data="<mnist>, test")
+    assert "2.32 of 4 points" in str(result) and "{" not in str(result) and "_" not in str(result)
+    assert "✗ over the limit, some marks" in str(result) and "✗ over the limit, no marks" in str(result)
+    for shown in (str(result), result._repr_html_()):
+        assert METRICS[metric].over in shown
+    assert "<mnist>" not in result._repr_html_() and budget._row(limit, 1).advice == ""
+
+
+def test_a_stand_in_is_said_in_the_result():
+    row = budget._row(Limit("bytes", 10), 1)
+    result = budget.BudgetResult("nut", 4, 4, (row,), data="mnist (stand-in: scikit-learn's digits), test")
+    for shown in (str(result), result._repr_html_()):
+        assert budget.STAND_IN[1:] in shown
