@@ -3,9 +3,11 @@
 import dis
 import linecache
 import traceback
+from pathlib import Path
 
 _OURS = ("nutshell.wire.", "torch.", "IPython.")
 _RAISE = dis.opmap["RAISE_VARARGS"]
+_LIBRARIES = (*_OURS, "nutshell", "torch", "numpy", "IPython")
 _TEXT = 4000  # characters of an error that are carried
 
 
@@ -21,6 +23,20 @@ def describe(error: BaseException) -> dict:
         lines.append(f"in {frame.f_code.co_name}, line {line}: {source}")
     stub = isinstance(error, NotImplementedError) and _raised_in_python(error)
     return dict(kind=type(error).__name__, message=_said(error), traceback="\n".join(lines[-8:])[-_TEXT:], stub=stub)
+
+
+def place_of(error: BaseException) -> str:
+    """Where the learner's code was when this was raised: ``in audit, line 3 of your cell``."""
+    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    names = [frame.f_globals.get("__name__") or "" for frame, _ in frames]
+    own = [pair for pair, name in zip(frames, names, strict=True) if name == "__main__"]
+    other = [pair for pair, name in zip(frames, names, strict=True) if not name.startswith(_LIBRARIES)]
+    if not own and not other:
+        return "while the check itself was running"
+    frame, line = (own or other)[-1]
+    file = frame.f_code.co_filename
+    cell = file.startswith("<") or "ipykernel_" in file  # where ipykernel says that its cells lie
+    return f"in {frame.f_code.co_name}, line {line} of {'your cell' if cell else Path(file).name}"
 
 
 def _raised_in_python(error: BaseException) -> bool:

@@ -39,10 +39,15 @@ def open_lab(name: str, folder: str | Path | None = None) -> None:
     WrongUse
         If no desk for this unit lies there.
     """
+    names = sys._getframe(1).f_globals
+    with show.message_only():
+        _open_lab(name, [Path(folder)] if folder is not None else list(_candidates(names)))
+
+
+def _open_lab(name: str, candidates: list[Path]) -> None:
     global _open
     shell.prepare()
     grading = "NBGRADER_EXECUTION" in os.environ
-    candidates = [Path(folder)] if folder is not None else list(_candidates(sys._getframe(1).f_globals))
     for candidate in candidates:
         if (candidate / FOLDER / UNIT).is_file():
             found = load(candidate.resolve())
@@ -79,6 +84,11 @@ def check(exercise: str | Callable) -> Points:
         If nothing has that name, or no lab is open.
     """
     names = sys._getframe(1).f_globals
+    with show.message_only():
+        return _check(exercise, names)
+
+
+def _check(exercise: str | Callable, names: dict[str, Any]) -> Points:
     name = exercise if isinstance(exercise, str) else getattr(exercise, "__name__", str(exercise))
     if _open is None and "NBGRADER_EXECUTION" in os.environ:
         return Points(0.0, "The grader brings its own checks.", "<p>The grader brings its own checks.</p>")
@@ -86,7 +96,7 @@ def check(exercise: str | Callable) -> Points:
     for budget in desk.unit.budgets:
         if budget.name == name:
             found = budget_result(budget, desk.folder / budget.file, part="validation")
-            desk.remember(name, float(found), int(found >= budget.points), 1)
+            desk.remember(name, float(found), int(found >= budget.points), 1, found.note)
             return _shown(found)
     if name not in [item.name for item in desk.unit.exercises]:
         raise WrongUse(_unknown(name, desk.unit))
@@ -123,21 +133,27 @@ def budget_result(budget: Budget, path: Path, part: Literal["test", "validation"
         return Points(
             0.0, f"{caption}\n{said}", show.table_as_html(caption, ("Result",), [("✗ not handed in yet",)], [said])
         )
-    from nutshell.budget import judge
+    from nutshell.budget import STAND_IN, judge
 
     judged = judge(budget, path, part=part)
     earned = min(max(float(judged.points), 0.0), budget.points)
-    return Points(earned, f"{judged}\n{note}".strip(), f"{judged._repr_html_()}<p>{note}</p>")
+    markup = show.framed(f"{judged._repr_html_()}<p>{note}</p>")
+    return Points(earned, f"{judged}\n{note}".strip(), markup, STAND_IN if judged.on_stand_in else "")
 
 
 def progress() -> Shown:
     """Show the points of each exercise of this lab, and of the labs beside it, as of the last check."""
-    desk = _opened()
+    with show.message_only():
+        return _progress(_opened())
+
+
+def _progress(desk: Desk) -> Shown:
     columns = ("", "exercise", "points", "checks passed", "last checked")
     rows = [_progress_row(item, desk.done.get(item.name)) for item in _items(desk.unit)]
     caption = _total(desk.unit, desk.done)
     units = [_total(unit, done) for unit, done in _beside(desk)]
-    notes = [show.LATER, *(["The other labs here:", *units] if units else [])]
+    said = [f"{name}: {done['note']}." for name, done in desk.done.items() if done.get("note")]
+    notes = [*said, show.LATER, *(["The other labs here:", *units] if units else [])]
     shown = Shown(show.table_as_text(caption, columns, rows, notes), show.table_as_html(caption, columns, rows, notes))
     if not shell.in_notebook():
         show.write(shown.text)
@@ -165,20 +181,47 @@ def hand_in(
     -------
     float
         Points of the budget, with its table.
+
+    Raises
+    ------
+    WrongUse
+        If it is no network, the lab asks for no such file, or no lab is open.
     """
-    desk = _opened()
+    with show.message_only():
+        return _hand_in(_opened(), network, file, encodings, input_shape)
+
+
+def _hand_in(
+    desk: Desk, network: Any, file: str | None, encodings: Any, input_shape: tuple[int, ...] | None
+) -> Points:
     budget = _budget(desk.unit, file)
     path = desk.folder / budget.file
     if "NBGRADER_EXECUTION" in os.environ:
         return Points(0.0, "What was handed in counts.", f"<p>{budget.file} is graded as it was handed in.</p>")
+    from torch import nn
+
     from nutshell import artefact, models
 
+    if not isinstance(network, nn.Module):
+        raise WrongUse(
+            f"hand_in wants a network, an nn.Module, as its first argument, and got {_kind(network)}. If that makes "
+            "the network, call it and hand in what it returns."
+        )
     artefact.save(
         network, path, input_shape=input_shape or models.INPUT_SHAPES[budget.topology], encodings=encodings or {}
     )
     found = budget_result(budget, path)
-    desk.remember(budget.name, float(found), int(found >= budget.points), 1)
+    desk.remember(budget.name, float(found), int(found >= budget.points), 1, found.note)
     return _shown(found)
+
+
+def _kind(value: Any) -> str:
+    """What a value is, in words: ``the function compress``."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if callable(value) and hasattr(value, "__name__"):
+        return f"the function {value.__name__}"
+    return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
 def _budget(unit: Unit, file: str | None) -> Budget:
@@ -217,7 +260,9 @@ def _welcome(unit: Unit) -> str:
 
 
 def _items(unit: Unit) -> list[Exercise | Budget]:
-    return [*unit.exercises, *unit.budgets]
+    """What there is to do: exercises, budgets, and then the extensions."""
+    core = [item for item in unit.exercises if not item.extension]
+    return [*core, *unit.budgets, *(item for item in unit.exercises if item.extension)]
 
 
 def _progress_row(item: Exercise | Budget, done: dict[str, Any] | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 from nutshell.checks import Check, Exercise, Unit, checks_of, unit_from_data
 from nutshell.errors import NutshellError, WrongUse
 from nutshell.wire import show
-from nutshell.wire.running import PUBLIC_SEED, Replies, Verdict, run_checks
+from nutshell.wire.running import Replies, Verdict, run_at_desk
 from nutshell.wire.standins import Implementation
 
 FOLDER, UNIT, CHECKS, REPLIES, PROGRESS = "desk", "unit.json", "public_checks.py", "replies.bin", "progress.json"
@@ -34,7 +34,7 @@ class Desk:
     replies : Replies
         What the reference answered.
     done : dict
-        By exercise or budget: points, passed checks, number of checks, and when.
+        By exercise or budget: points, passed checks, number of checks, when, and a note for ``progress``.
     """
 
     folder: Path
@@ -46,11 +46,11 @@ class Desk:
     def judge(self, exercise: Exercise, learner: Implementation) -> list[Verdict]:
         """Run the public checks of an exercise."""
         own = [check for check in self.checks if check.exercise == exercise.name]
-        return run_checks(own, learner, self.replies, PUBLIC_SEED, include_hidden=False)
+        return run_at_desk(own, learner, self.replies)
 
-    def remember(self, name: str, earned: float, passed: int, of: int) -> None:
+    def remember(self, name: str, earned: float, passed: int, of: int, note: str = "") -> None:
         """Keep a result for ``progress``, in the lab's folder where it is the learner's own."""
-        self.done[name] = dict(points=earned, passed=passed, of=of, when=time.strftime("%Y-%m-%d %H:%M"))
+        self.done[name] = dict(points=earned, passed=passed, of=of, when=time.strftime("%Y-%m-%d %H:%M"), note=note)
         if self.folder.parent.name == "labs" or "NBGRADER_EXECUTION" in os.environ:
             return  # as released, or a grader's copy: nothing is written there
         path = self.folder / FOLDER / PROGRESS
@@ -109,7 +109,11 @@ def remembered(place: Path) -> dict[str, dict[str, Any]]:
         done = json.loads(path.read_text(encoding="utf-8"))["done"]
         return {
             str(name): dict(
-                points=float(row["points"]), passed=int(row["passed"]), of=int(row["of"]), when=str(row["when"])
+                points=float(row["points"]),
+                passed=int(row["passed"]),
+                of=int(row["of"]),
+                when=str(row["when"]),
+                note=str(row.get("note", "")),
             )
             for name, row in done.items()
         }

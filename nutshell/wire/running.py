@@ -1,6 +1,7 @@
 """Running checks on an implementation: verdicts, points, recorded replies, and trying a mutant or an alternative."""
 
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,13 +13,19 @@ import torch
 
 from nutshell.checks import Answer, Check, Exercise
 from nutshell.expect import RETURNS_NOTHING, CheckFailed, LearnerRaised
+from nutshell.wire.blame import place_of
 from nutshell.wire.channel import Ended, Loopback, NotRecorded, Recorder, Replay, load_replies, save_replies
 from nutshell.wire.direct import Direct
 from nutshell.wire.standins import CannotCross, Implementation, Missing, OverBounds
 
 OK, WRONG, RAISED, NOT_DONE = "OK", "WRONG", "RAISED", "NOT DONE"
 TIMEOUT, MEMORY, OUTPUT, CRASH, INFRA = "TIMEOUT", "MEMORY", "OUTPUT", "CRASH", "INFRA"
-STATUSES = (OK, WRONG, RAISED, TIMEOUT, MEMORY, OUTPUT, CRASH, NOT_DONE, INFRA)
+STOPPED, NOT_RUN = "STOPPED", "NOT RUN"  # at the desk only
+STATUSES = (OK, WRONG, RAISED, TIMEOUT, MEMORY, OUTPUT, CRASH, NOT_DONE, INFRA, STOPPED, NOT_RUN)
+ENDLESS = (
+    "A loop that doesn't end, or much more work than is asked for.",
+    "Call your function in a cell of its own on a small input, and print in its loop how far it comes.",
+)  # likely cause and next step
 PUBLIC_SEED = 0
 
 
@@ -113,6 +120,40 @@ def run_checks(
         One for each check that ran, in order.
     """
     return [_run(check, learner, reference, seed, authoring) for check in checks if include_hidden or not check.hidden]
+
+
+def run_at_desk(checks: Iterable[Check], learner: Implementation, reference: "Replies") -> list[Verdict]:
+    """Run one exercise's public checks where a learner waits.
+
+    Warnings of the learner's code are kept quiet meanwhile, and Ctrl+C stops the check that runs. After one that was
+    stopped, or took too long, the others are not run.
+
+    Returns
+    -------
+    list of Verdict
+        One for each public check, in order.
+    """
+    verdicts: list[Verdict] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for check in checks:
+            if check.hidden:
+                continue
+            if verdicts and verdicts[-1].status in (TIMEOUT, STOPPED, NOT_RUN):
+                verdicts.append(_not_run(check))
+                continue
+            started = time.perf_counter()
+            try:
+                verdicts.append(_run(check, learner, reference, PUBLIC_SEED, False))
+            except KeyboardInterrupt as interrupt:
+                got = f"stopped by you, {place_of(interrupt)}"
+                seconds = time.perf_counter() - started
+                verdicts.append(_verdict(check, STOPPED, ("an answer", got, *ENDLESS), seconds))
+    return verdicts
+
+
+def _not_run(check: Check) -> Verdict:
+    return _verdict(check, NOT_RUN, ("an answer", "none, since the check before it was ended", "", ""), 0.0)
 
 
 def generator(check: Check, seed: int | Sequence[int] = PUBLIC_SEED) -> np.random.Generator:
@@ -225,20 +266,17 @@ def _run(check: Check, learner: Any, reference: Any, seed: int | Sequence[int], 
             ("a value of reasonable size", str(error), "", "Return only what the docstring asks for."),
         )
     except Ended as error:
-        status, parts = error.status, ("an answer", str(error), "", "")
+        status, parts = error.status, ("an answer", str(error), *(ENDLESS if error.status == TIMEOUT else ("", "")))
     except Exception as error:
         if authoring and isinstance(error, CannotCross | NotRecorded):
             raise
         status, parts = WRONG, _incomparable(error)
+    return _verdict(check, status, parts, time.perf_counter() - started)
+
+
+def _verdict(check: Check, status: str, parts: tuple[str, str, str, str], seconds: float) -> Verdict:
     return Verdict(
-        check.exercise,
-        check.name,
-        check.title,
-        check.hidden,
-        status,
-        *parts,
-        check.weight,
-        time.perf_counter() - started,
+        check.exercise, check.name, check.title, check.hidden, status, *parts, weight=check.weight, seconds=seconds
     )
 
 

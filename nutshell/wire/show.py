@@ -6,12 +6,27 @@ Marks never rest on colour alone, and whatever came from a learner's code is esc
 import html
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from nutshell.checks import Exercise, Unit
-from nutshell.wire.running import CRASH, INFRA, MEMORY, NOT_DONE, OK, OUTPUT, RAISED, TIMEOUT, WRONG, Verdict
+from nutshell.errors import NutshellError
+from nutshell.wire.running import (
+    CRASH,
+    INFRA,
+    MEMORY,
+    NOT_DONE,
+    NOT_RUN,
+    OK,
+    OUTPUT,
+    RAISED,
+    STOPPED,
+    TIMEOUT,
+    WRONG,
+    Verdict,
+)
 
 WORDS = {
     OK: "passed",
@@ -23,6 +38,8 @@ WORDS = {
     OUTPUT: "returned too much",
     CRASH: "ended the process",
     INFRA: "could not be run",
+    STOPPED: "stopped by you",
+    NOT_RUN: "not run",
 }
 LATER = "Hidden checks run at grading, with other inputs."
 _STYLE = (
@@ -43,11 +60,12 @@ class Points(float):
     """
 
     text: str
+    note: str  # what progress says of it, empty for nothing
     _html: str
 
-    def __new__(cls, value: float, text: str, markup: str) -> "Points":
+    def __new__(cls, value: float, text: str, markup: str, note: str = "") -> "Points":
         points = super().__new__(cls, value)
-        points.text, points._html = text, markup
+        points.text, points.note, points._html = text, note, markup
         return points
 
     def _repr_html_(self) -> str:
@@ -108,6 +126,11 @@ def verdicts_as_html(caption: str, verdicts: Iterable[Verdict], notes: Sequence[
         f'{_STYLE}<div class="nutshell"><table><caption>{html.escape(clean(caption))}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{below}</div>"
     )
+
+
+def framed(markup: str) -> str:
+    """Tables that are HTML already, with the desk's style."""
+    return f'{_STYLE}<div class="nutshell">{markup}</div>'
 
 
 def verdicts_as_text(caption: str, verdicts: Iterable[Verdict], notes: Sequence[str] = ()) -> str:
@@ -197,6 +220,17 @@ def clean(text: str) -> str:
     return re.sub(
         r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text
     )
+
+
+@contextmanager
+def message_only() -> Iterator[None]:
+    """In a notebook, let an error that carries a message for a person show it and no traceback of the framework."""
+    try:
+        yield
+    except NutshellError as error:
+        said = clean(str(error))
+        error._render_traceback_ = lambda: [said]  # type: ignore[attr-defined]  # IPython asks for it
+        raise
 
 
 def write(text: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -194,6 +195,7 @@ def test_handing_in_is_measured_on_validation_and_remembered(tmp_path, monkeypat
 
     class Judged:
         points = 3.0
+        on_stand_in = True
 
         def __str__(self):
             return "small: 3 of 4 points"
@@ -208,7 +210,10 @@ def test_handing_in_is_measured_on_validation_and_remembered(tmp_path, monkeypat
     points = desk.hand_in(models.build("mlp", sizes=(784, 3, 10)))
     assert points == 3 and (folder / "small.nut").stat().st_size > 784 * 3 * 4
     assert desk.check("small") == 3 and asked == [("small", "small.nut", "validation")] * 2
-    assert "The test images come at grading." in capsys.readouterr().out and desk._open.done["small"]["points"] == 3
+    assert "The test images come at grading." in capsys.readouterr().out
+    desk.open_lab("made_up", folder)
+    desk.progress()
+    assert f"small: {budget.STAND_IN}." in capsys.readouterr().out and desk._open.done["small"]["points"] == 3
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
     before = (folder / "small.nut").read_bytes()
     desk.hand_in(models.build("mlp", sizes=(784, 5, 10)))
@@ -275,3 +280,55 @@ def test_words_for_every_status_and_no_marks_beyond_them():
     assert blank.text.count("not written yet") == 1 and "0 of 3 checks" in blank.text
     assert show.bar(-1) == "░" * 20 and show.bar(7) == "█" * 20
     assert json.loads(json.dumps(points)) == 1.0
+
+
+def test_interrupting_an_endless_loop_ends_the_exercise_and_says_where(lab, capsys):
+    loop = (
+        "from nutshell import check\nseen = []\ndef scale(weights, factor):\n    seen.append(factor)\n"
+        "    while True:\n        stop(seen)\npoints = check('scale')"
+    )
+
+    def stop(seen):
+        raise KeyboardInterrupt
+
+    names, printed = run(loop, stop=stop), capsys.readouterr().out
+    assert names["points"] == 0 and len(names["seen"]) == 1  # the others are not run
+    assert "stopped by you, in scale, line 6 of your cell" in printed and "a loop that doesn't end" in printed.lower()
+    assert "not run: " in printed and desk._open.done["scale"]["passed"] == 0
+    assert run("from nutshell import check\np = check('scale')", **vars(made_up_reference))["p"] == 4
+
+
+def test_warnings_of_the_learners_code_are_quiet_while_checks_run_only(lab):
+    def scale(weights, factor):
+        warnings.warn("odd", stacklevel=1)
+        return made_up_reference.scale(weights, factor)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert desk.check(scale) == 4 and caught == []
+        warnings.warn("heard", stacklevel=1)
+        assert len(caught) == 1
+
+
+@pytest.mark.parametrize("wrong", [made_up_reference.scale, torch.nn.Linear, None, "net"])
+def test_what_is_no_network_is_not_handed_in(tmp_path, monkeypatch, wrong):
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+    desk.open_lab("made_up", write_desk(tmp_path / "lab", replace(made_up_checks.UNIT, budgets=(BUDGET,))))
+    with pytest.raises(WrongUse, match=r"wants a network, an nn\.Module, .* got (the|None|a value)"):
+        desk.hand_in(wrong)
+
+
+def test_a_notebook_shows_an_errors_message_and_no_traceback(lab, capsys):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    real = InteractiveShell(colors="nocolor")
+    capsys.readouterr()
+    real.run_cell("from nutshell import check\ncheck('scales')")
+    printed = capsys.readouterr()
+    assert "Did you mean 'scale'?" in printed.out and "Traceback" not in printed.out + printed.err
+    assert "desk.py" not in printed.out
+
+
+def test_budgets_come_before_extensions(lab):
+    unit = replace(made_up_checks.UNIT, budgets=(BUDGET,))
+    assert [item.name for item in desk._items(unit)][-2:] == ["small", "prune_"]
