@@ -123,7 +123,7 @@ def picture(images: Tensor, labels: Tensor) -> widgets.Widget:
         _image(panels[0], spectrum.weight, "image", 1.0)
         _image(panels[1], spectrum.at(rank), f"rank {rank}", 1.0)
         _bars(panels[2], spectrum, rank)
-        words = (f"A {int(labels[number])} at rank {rank}: {found['stored']} numbers instead of "
+        words = (f"Digit {int(labels[number])} at rank {rank}: {found['stored']} numbers instead of "
                  f"{spectrum.weight.numel()}, {100 * found['energy']:.1f} % of the energy, "
                  f"{100 * found['distance']:.1f} % away")
         return f"<p><b>{words}</b></p>" + plots.as_html(panels[0].figure, f"A digit, the same at lower rank, and its "

@@ -112,9 +112,9 @@ def test_layer_words_say_bytes_and_error(part):
 
 def test_a_digit_is_named_above_its_picture(part):
     box = low_rank.picture(part.images, part.labels)
-    assert "A 0 at rank 4" in box.children[-1].value
+    assert "Digit 0 at rank 4" in box.children[-1].value
     box.children[0].value = 4
-    assert "A 1 at rank 4" in box.children[-1].value
+    assert "Digit 1 at rank 4" in box.children[-1].value
 
 
 def test_starts_are_told_apart_by_where_they_end():
