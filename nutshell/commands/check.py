@@ -16,9 +16,11 @@ import click
 def check(notebook: Path, as_json: bool, experiments: bool, time_limit: float) -> None:
     """Run the public checks on what a lab notebook defines.
 
-    The notebook's cells run in a process of their own. Experiments and check cells are left out, and a cell that
-    raises doesn't stop the rest. Budgets are measured on the validation images, from the .nut files beside the
-    notebook. Ends with 1 if something with points doesn't pass; an extension that isn't begun is no failure.
+    The notebook's cells run in a process of their own and a copy of its folder, so that nothing beside the notebook
+    changes. Experiments and check cells are left out, and a cell that raises doesn't stop the rest. Budgets are
+    measured on the validation images, from the .nut files beside the notebook, or with --experiments from those that
+    the experiments make in the copy. Ends with 1 if something with points doesn't pass; an extension that isn't begun
+    is no failure.
 
     \b
     Examples:
@@ -50,6 +52,8 @@ def _print_json(notebook, unit, outcomes, errors, done) -> None:
             of=o.item.points,
             passed=o.passed,
             checks=[verdict.as_data() for verdict in o.verdicts],
+            file=o.file,
+            note=o.note,
         )
         for o in outcomes
     ]
@@ -74,7 +78,7 @@ def _print_text(unit, outcomes, errors) -> None:
     for number, error in sorted(errors.items()):
         show.write(show.clean(f"Cell {number}: {error.strip()}"))
     for outcome in outcomes:
-        if not outcome.passed:
+        if not outcome.passed or not outcome.verdicts:  # a budget's table says more than its points
             show.write(outcome.text + "\n")
     earned, of = sum(o.points for o in outcomes), sum(o.item.points for o in outcomes)
     rows = [
@@ -84,7 +88,7 @@ def _print_text(unit, outcomes, errors) -> None:
             f"{show.number(o.points)} of {show.number(o.item.points)}" if o.item.points else "extension",
             f"{sum(v.passed for v in o.verdicts)} of {len(o.verdicts)}" if o.verdicts else "",
         )
-        for o in outcomes
+        for o in sorted(outcomes, key=lambda o: getattr(o.item, "extension", False))
     ]
     show.write(
         show.table_as_text(

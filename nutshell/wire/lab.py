@@ -1,5 +1,6 @@
 """A lab on disk: the folder ``desk`` beside its notebook, with what is known of earlier results."""
 
+import importlib.machinery
 import importlib.util
 import json
 import os
@@ -88,10 +89,18 @@ def load(folder: Path) -> Desk:
     return Desk(folder, unit, tuple(checks_of(_module(place / CHECKS, unit.name))), replies, remembered(place))
 
 
+class _Unwritten(importlib.machinery.SourceFileLoader):
+    """Loads a module and leaves no ``__pycache__`` among the learner's files."""
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        """Nothing is written."""
+
+
 def _module(path: Path, name: str) -> ModuleType:
     """The public checks as a module, loaded by path."""
     module_name = f"nutshell_public_checks_{name}"
-    specification = importlib.util.spec_from_file_location(module_name, path)
+    loader = _Unwritten(module_name, str(path))
+    specification = importlib.util.spec_from_file_location(module_name, path, loader=loader)
     if specification is None or specification.loader is None:
         raise WrongUse(f"{path} can't be loaded.")
     module = importlib.util.module_from_spec(specification)

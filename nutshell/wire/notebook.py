@@ -1,13 +1,16 @@
-"""A lab notebook outside JupyterLab: its cells run in a child process, the public checks here."""
+"""A lab notebook outside JupyterLab: its cells run in a child process and a copy of the folder, the checks here."""
 
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nutshell.checks import Budget, Exercise
-from nutshell.errors import WrongUse
+from nutshell.errors import Trouble, WrongUse
 from nutshell.wire import codec, desk
 from nutshell.wire.channel import Ended
 from nutshell.wire.lab import Desk, load
@@ -30,12 +33,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the checks of one exercise, or the measure of one budget, say."""
+    """What the checks of one exercise, or the measure of one budget, say; ``file`` says which file was measured."""
 
     item: Exercise | Budget
     points: float
     verdicts: list[Verdict] = field(default_factory=list)
     text: str = ""
+    file: str = ""
+    note: str = ""
 
     @property
     def passed(self) -> bool:
@@ -78,25 +83,29 @@ def cells_of(path: Path, experiments: bool = False) -> list[Cell]:
 
 
 class Session:
-    """The learner's cells, run in a child process; begun anew when the child has ended.
+    """The learner's cells, run in a child process and a copy of their folder; begun anew when the child has ended.
 
     Parameters
     ----------
     cells : sequence of Cell
         What to run. A cell that raises doesn't stop the next; one that ends the child is left out from then on.
     folder : Path
-        The notebook's.
+        The notebook's; the cells run in a copy of it, which ends with the session.
     time_limit : float
         Seconds for one cell, and for one call by a check.
 
     Attributes
     ----------
+    folder : Path
+        The copy.
     errors : dict
         By number of cell, what went wrong in it.
     """
 
     def __init__(self, cells: Iterable[Cell], folder: Path, time_limit: float) -> None:
-        self.cells, self.folder, self.time_limit = list(cells), folder, time_limit
+        self.cells, self.time_limit = list(cells), time_limit
+        self._scratch = tempfile.TemporaryDirectory(prefix="nutshell-check-", ignore_cleanup_errors=True)
+        self.folder = copy_of(folder, Path(self._scratch.name))
         self.errors: dict[int, str] = {}
         self._process: Process | None = None
         self._starts = 0
@@ -111,11 +120,14 @@ class Session:
         return Implementation(self._process)
 
     def close(self) -> None:
+        """End the child and delete the copy."""
         if self._process is not None:
             self._process.close()
+        self._scratch.cleanup()
 
     def _start(self) -> None:
-        self.close()
+        if self._process is not None:
+            self._process.close()
         self._starts += 1
         self._process = Process(self.folder, self.time_limit)
         for cell in list(self.cells):
@@ -130,17 +142,45 @@ class Session:
                 self.errors[cell.number] = error
 
 
+def copy_of(folder: Path, into: Path) -> Path:
+    """A copy of a lab's folder, with what its links lead to, so that nothing done in it changes the learner's.
+
+    Raises
+    ------
+    Trouble
+        If it can't be copied: no room, or a file that may not be read.
+    """
+
+    def leave_out(place: str, names: list[str]) -> list[str]:
+        found = [name for name in names if name in (".git", ".ipynb_checkpoints", "__pycache__")]
+        here = Path(place).resolve()
+        odd = [name for name in names if not (here / name).is_file() and not (here / name).is_dir()]  # sockets, pipes
+        around = [
+            name
+            for name in names
+            if (here / name).is_symlink() and here.is_relative_to(Path(os.path.realpath(here / name)))
+        ]
+        return [*found, *odd, *around]
+
+    target = into / folder.resolve().name
+    try:
+        shutil.copytree(folder, target, ignore=leave_out)
+    except OSError as error:
+        raise Trouble(f"{folder} can't be copied to run its notebook in the copy: {error}") from None
+    return target
+
+
 def check_notebook(
     path: Path, *, experiments: bool = False, time_limit: float = 60.0
 ) -> "tuple[Desk, Session, Iterator[Outcome]]":
-    """Run a notebook's cells and the public checks on what they define.
+    """Run a notebook's cells in a copy of its folder, and the public checks on what they define.
 
     Parameters
     ----------
     path : Path
         The notebook, with ``desk/`` beside it.
     experiments : bool
-        Whether cells that begin with ``%%experiment`` run too.
+        Whether cells that begin with ``%%experiment`` run too; budgets are then measured on what they made.
     time_limit : float
         Seconds for one cell, and for one call by a check.
 
@@ -152,19 +192,32 @@ def check_notebook(
     cells = cells_of(path, experiments)
     opened = load(path.resolve().parent)
     session = Session(cells, opened.folder, time_limit)
-    return opened, session, _outcomes(opened, session)
+    return opened, session, _outcomes(opened, session, experiments)
 
 
-def _outcomes(opened: Desk, session: Session) -> Iterator[Outcome]:
+def _outcomes(opened: Desk, session: Session, experiments: bool) -> Iterator[Outcome]:
     try:
+        if experiments:
+            session.learner()  # they make what is measured, also where there is no exercise
         for exercise in opened.unit.exercises:
             verdicts = opened.judge(exercise, session.learner())
             yield Outcome(exercise, points(exercise, verdicts), verdicts, desk.result(exercise, verdicts).text)
         for budget in opened.unit.budgets:
-            found = desk.budget_result(budget, opened.folder / budget.file)
-            yield Outcome(budget, float(found), text=found.text)
+            path, said = _measured(budget, opened.folder, session.folder if experiments else None)
+            found = desk.budget_result(budget, path)
+            yield Outcome(budget, float(found), text=f"{found.text}\n{said}".strip(), file=said, note=found.note)
     finally:
         session.close()
+
+
+def _measured(budget: Budget, folder: Path, scratch: Path | None) -> tuple[Path, str]:
+    """The file that a budget is measured on, and which one that is, in words."""
+    handed_in, made = folder / budget.file, (scratch or folder) / budget.file
+    there = handed_in.is_file()
+    if scratch is not None and made.is_file() and not (there and made.read_bytes() == handed_in.read_bytes()):
+        beside = "is as it was" if there else "is still missing"
+        return made, f"Measured: {budget.file} as the experiments made it in a copy; the one handed in {beside}."
+    return handed_in, f"Measured: {budget.file} as handed in." if there else ""
 
 
 def _error_of(reply: bytes) -> str:

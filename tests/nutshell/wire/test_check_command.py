@@ -4,6 +4,8 @@ import io
 import json
 import os
 import queue
+import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from nutshell.errors import WrongUse
 from nutshell.wire import codec
 from nutshell.wire.channel import Ended
 from nutshell.wire.process import Process, read_messages
+from nutshell.wire.show import Points
 from nutshell.wire.standins import Implementation
 from tests.nutshell.wire import made_up_checks
 from tests.nutshell.wire.lab_on_disk import SOLUTION, write_desk, write_notebook
@@ -121,3 +124,49 @@ def test_a_flood_of_bytes_is_output_and_an_end_a_crash():
         read_messages(io.BytesIO(stream), replies, codec.Limits(size=10_000))
         found = [replies.get() for _ in range(replies.qsize())]
         assert found[0] == whole and status in [item.status for item in found if isinstance(item, Ended)]
+
+
+MAKES = (
+    "%%experiment\nfrom nutshell import hand_in, models\n"
+    'hand_in(models.build("mlp", sizes=(784, 3, 10)), "small.nut")\nopen("other.txt", "w").write("made")'
+)
+
+
+def everything(folder):
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_nothing_of_the_learners_changes_and_it_is_said_which_file_was_measured(tmp_path, monkeypatch):
+    from tests.nutshell.wire.test_desk import BUDGET
+
+    folder = write_desk(tmp_path / "lab", replace(made_up_checks.UNIT, budgets=(BUDGET,)))
+    (folder / "small.nut").write_bytes(b"handed in")
+    (folder / "round").symlink_to(folder, target_is_directory=True)
+    notebook = write_notebook(folder, OPENING, SOLUTION, "open('small.nut', 'w').write('no')", MAKES)
+    before = everything(folder)
+    seen = []
+
+    def measured(budget, path):
+        seen.append(path.read_bytes())
+        return Points(4.0, "small: the table", "<p></p>", "a note")
+
+    monkeypatch.setattr("nutshell.wire.desk.budget_result", measured)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    code, printed = called(notebook)
+    assert code == 0 and seen == [b"handed in"] and everything(folder) == before
+    assert "small: the table" in printed and "Measured: small.nut as handed in." in printed  # also with full marks
+    assert printed.index("✓  small") < printed.index("✓  prune_")
+    code, printed = called(notebook, "--experiments", "--json")
+    row = json.loads(printed)["exercises"][-1]
+    assert len(seen[1]) > 784 * 3 * 4 and everything(folder) == before and row["note"] == "a note"
+    assert row["file"] == "Measured: small.nut as the experiments made it in a copy; the one handed in is as it was."
+    assert not list(Path(tempfile.gettempdir()).glob("nutshell-check-*/lab/other.txt"))
+
+
+def test_after_one_check_that_never_ends_the_others_of_the_exercise_are_not_run(folder):
+    slow = "def scale(weights, factor):\n    while True:\n        pass"
+    code, printed = called(write_notebook(folder, OPENING, SOLUTION, slow), "--json", "--time-limit", 2)
+    first, *rest = json.loads(printed)["exercises"][0]["checks"]
+    assert first["status"] == "TIMEOUT" and "loop that doesn't end" in first["cause"] and first["next_step"]
+    assert rest and {check["status"] for check in rest} == {"NOT RUN"} and code == 1
