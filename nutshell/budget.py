@@ -73,7 +73,7 @@ METRICS: dict[str, Metric] = {
                         digits=3),
     "error_percent": Metric("error, %", "error, % of the images", _ERROR, margin=0.5, digits=2),
     "points_lost": Metric("error above the uncompressed network's, points",
-                          "points of accuracy lost (percentage points, against the uncompressed network)", _ERROR,
+                          "percentage points of accuracy lost", _ERROR,
                           margin=0.5, digits=2),
     "layer_bytes": Metric("bytes of the layer's tensors", "bytes of layer {layer}", _BYTES, by_layer=True),
     "layer_params": Metric("parameters of the layer", "parameters of layer {layer}", _WEIGHTS, by_layer=True),
