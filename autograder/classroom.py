@@ -39,8 +39,10 @@ c.ExecutePreprocessor.timeout = 180
 c.ExecutePreprocessor.startup_timeout = 180
 c.Execute.extra_arguments = ["--log-level=ERROR"]
 
+# A submission stays ungraded while the grader itself is not ready: no secret seed, a broken unit, data that stand in.
 # Given cells and check cells that a learner deleted are put back before the others are compared with the source.
 c.Autograde.sanitize_preprocessors = [
+    "autograder.restore.ReadyToGrade",
     "nbgrader.preprocessors.ClearOutput",
     "nbgrader.preprocessors.DeduplicateIds",
     "autograder.restore.RestoreCells",
@@ -66,8 +68,17 @@ Run these in this folder, with the course's environment active (its programs on 
   nbgrader export                          marks as grades.csv
   jupyter lab                              then Formgrader in the Nbgrader menu
 
+autograde ends with 0 when every submission is graded, else with 1. Where the grader itself isn't ready (no {seed},
+a broken unit, only a stand-in for a budget's data set), it says so and leaves the submission ungraded; to rehearse
+with stand-ins, set NUTSHELL_ALLOW_STAND_INS=1. nutshell ends with 0 when all went well, 1 when the answer is no,
+2 when the call was wrong, 3 for trouble of the machine. One check may take 30 seconds (not on Windows).
+
+A submission must keep its notebook's name, {example}.ipynb. "checksum has changed" warnings are expected where learners
+edited cells; given cells and check cells are put back as they were.
+
 Learners' code runs in the same process as the checks here, so these marks are untrusted: somebody who tries can forge
-them. Look at a submission's code before its marks count for much.
+them. Look at a submission's code before its marks count for much. Feedback is untrusted too: what learners' code
+prints or stores while it is graded can carry the hidden cases into it.
 """
 
 
@@ -106,6 +117,7 @@ def make(folder: Path, wanted: tuple[str, ...] = ()) -> Made:
     chosen = settings.read(folder / FILE, [source.unit for source in sources.values()])
     _write_once(folder / CONFIGURATION, _CONFIGURATION_TEXT.format(course=chosen.course, stub=STUB, seed=SEED))
     _write_once(folder / "README.txt", _README_TEXT.format(seed=SEED, example=chosen.units[0].folder))
+    _same_course(folder, chosen)
     (folder / "submitted").mkdir(exist_ok=True)
     made = Made(folder)
     with nbgrader_api(folder) as api:
@@ -202,6 +214,17 @@ def _start(folder: Path, all_units: list[Any], names: list[str], asked: bool) ->
         folder.mkdir(parents=True, exist_ok=True)
         _write_once(folder / FILE, settings.template(all_units, names))
     draw_seed(folder)
+
+
+def _same_course(folder: Path, chosen: Settings) -> None:
+    from traitlets.config import PyFileConfigLoader
+
+    written = PyFileConfigLoader(CONFIGURATION, path=str(folder.resolve())).load_config().CourseDirectory.course_id
+    if isinstance(written, str) and written != chosen.course:
+        raise WrongUse(
+            f"{folder / FILE}: course = {chosen.course!r}, but it is fixed when the classroom is made; it is "
+            f"{written!r} in {CONFIGURATION}, and its marks are kept under that name. Change it back."
+        )
 
 
 def _write_once(path: Path, text: str) -> None:

@@ -208,7 +208,7 @@ def _budget_cells(budget: Budget, unit: str) -> list[NotebookNode]:
         metric = METRICS[limit.metric]
         words = metric.words if limit.layer is None else f"{metric.words}, layer {limit.layer}"
         full, none = (f"{value:,.{metric.digits}f}" for value in (limit.at_most, limit.at_most + margin_of(limit)))
-        lines.append(f"| {words} | {full} | {none} |")
+        lines.append(f"| {words} | {full} | {none if margin_of(limit) else f'none above {full}'} |")
     return [
         _text("\n".join(lines), f"about-{budget.name}".replace("_", "-")[:64]),
         _check_cell(budget.name, budget.points, unit),

@@ -197,6 +197,8 @@ def _limits(path: Path, unit: Unit, budget: Budget, said: Any) -> tuple[Limit, .
         for name, value in values.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise WrongUse(f"{path}: {key}.{name} = {value!r} must be a number from 0 up.")
+            if name == "at_most" and not value and limit.metric not in ("error_percent", "points_lost"):
+                raise WrongUse(f"{path}: {key}.at_most = {value!r} must be above 0: no network is as small as that.")
         limits.append(replace(limit, **values))
     return tuple(limits)
 

@@ -5,6 +5,8 @@ Everything is in one process here, the learner's code with the checks and the re
 
 import contextlib
 import io
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +14,12 @@ from typing import Any
 
 from autograder import classroom, settings, units
 from autograder.trial import over_the_wire
-from nutshell.checks import Exercise, checks_of
+from nutshell.checks import Check, Exercise, checks_of
 from nutshell.wire import desk
-from nutshell.wire.running import Verdict, points, run_checks
+from nutshell.wire.running import ENDLESS, RAISED, TIMEOUT, WRONG, Verdict, points, run_checks
+from nutshell.wire.standins import Implementation
+
+SECONDS = 30.0  # for one check; nbgrader ends the whole cell after 180
 
 
 def grade_here(name: str, unit: str) -> float:
@@ -51,9 +56,9 @@ def grade_exercise(source: units.Source, exercise: Exercise, names: dict[str, An
     public = [check for check in checks if not check.hidden]
     hidden = [check for check in checks if check.hidden]
     learner, reference = over_the_wire(names), over_the_wire(vars(source.reference))
-    verdicts = run_checks(public, learner, reference, 0, include_hidden=False)
+    verdicts = _within_seconds(public, learner, reference, 0)
     with _silent():
-        verdicts += [_discreet(v) for v in run_checks(hidden, learner, reference, seed, include_hidden=True)]
+        verdicts += [_discreet(verdict) for verdict in _within_seconds(hidden, learner, reference, seed)]
     earned = min(points(exercise, verdicts), exercise.points)  # nbgrader fails on a mark above the cell's
     return desk.result(exercise, verdicts, earned)
 
@@ -66,8 +71,56 @@ def _silent() -> Iterator[None]:
 
 
 def _discreet(verdict: Verdict) -> Verdict:
-    """A hidden check's verdict without the learner's own message, which could carry the hidden inputs too."""
-    if verdict.status != "RAISED":
+    """A hidden check's verdict without its values, and without the learner's own message, which could carry them."""
+    if verdict.passed:
         return verdict
-    kind = verdict.got.partition(":")[0]
-    return replace(verdict, got=f"{kind} (its message is not shown for a hidden check)")
+    if verdict.status == RAISED:
+        kind = verdict.got.partition(":")[0]
+        return replace(verdict, got=f"{kind} (its message is not shown for a hidden check)", cause="")
+    if verdict.status == WRONG:
+        return replace(verdict, expected="not shown: the case is hidden", got="not shown")
+    return verdict
+
+
+def _within_seconds(
+    checks: list[Check], learner: Implementation, reference: Implementation, seed: int
+) -> list[Verdict]:
+    """Run checks, each for at most :data:`SECONDS` where the system has alarms; after one that was ended, no other."""
+    verdicts: list[Verdict] = []
+    for check in checks:
+        ended = [verdict for verdict in verdicts if verdict.status == TIMEOUT]
+        try:
+            if ended:
+                raise _TooLong
+            with _alarm():
+                verdicts += run_checks([check], learner, reference, seed)
+        except _TooLong:
+            said = "none, since the check before it was ended" if ended else f"none within {SECONDS:g} seconds"
+            verdicts.append(
+                Verdict(check.exercise, check.name, check.title, check.hidden, TIMEOUT, "an answer", said, *ENDLESS,
+                        weight=check.weight)
+            )
+    return verdicts
+
+
+class _TooLong(KeyboardInterrupt):
+    """Ends the learner's code, also within ``except Exception``; the harness lets a KeyboardInterrupt pass."""
+
+
+@contextlib.contextmanager
+def _alarm() -> Iterator[None]:
+    """Raise :class:`_TooLong` after :data:`SECONDS`; no limit on Windows and off the main thread."""
+    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: Any) -> None:
+        raise _TooLong
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -69,6 +69,8 @@ def _show(report: "Report") -> None:
             budgets.add_row(budget["student"], budget["budget"], "refused", budget["reason"], "", "")
     if report.budgets:
         console.print(budgets)
+    for data in sorted({budget["data"] for budget in report.budgets if "stand-in" in budget["data"]}):
+        click.echo(f"Budgets were measured on {data}: this machine lacks the real data, so these numbers mean nothing.")
     click.echo(f"{report.graded} submissions were graded now. The feedback for learners, to open in a browser:")
     for path in report.feedback:
         click.echo(f"  {path}")

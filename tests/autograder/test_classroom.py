@@ -120,6 +120,13 @@ def test_a_second_call_changes_nothing_and_settings_take_effect(made):
     )
 
 
+def test_the_course_s_name_is_fixed(made):
+    text = (made / "classroom.toml").read_text()
+    (made / "classroom.toml").write_text(text.replace('course = "nutshell"', 'course = "autumn"'))
+    with pytest.raises(WrongUse, match=r"fixed when the classroom is made; it is 'nutshell' in nbgrader_config\.py"):
+        classroom.make(made)
+
+
 def test_cells_never_come_or_go_under_submissions(made):
     with Gradebook(f"sqlite:///{made}/gradebook.db") as gradebook:
         gradebook.update_or_create_student("ada")
@@ -173,3 +180,32 @@ def test_wrong_uses_are_named(made, tmp_path):
         classroom.find(tmp_path)
     said = run(command, [str(made), "--json"])
     assert json.loads(said.stdout) == {"folder": str(made), "released": [], "unchanged": ["01_tiny"], "notes": []}
+
+
+def test_renamed_cells_run_as_plain_ones_and_the_lab_s_own_are_put_back(made):
+    _submit(made, "renamer", RIGHT)
+    path = made / "submitted" / "renamer" / "01_tiny" / "01_tiny.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        marks = cell.metadata.get("nbgrader", {})
+        if marks.get("grade_id") in ("check_half", "solution_clip_at", "check_clip_at"):
+            marks["grade_id"] = f"my_{marks['grade_id']}"
+    nbformat.write(notebook, path)
+    scores, _ = _grade(made, "renamer")
+    assert scores == {"half": (2, 2), "clip_at": (3, 3)}
+    ids = [cell.id for cell in nbformat.read(made / "autograded/renamer/01_tiny/01_tiny.ipynb", as_version=4).cells]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_grader_s_own_trouble_leaves_a_submission_ungraded(made):
+    _submit(made, "unlucky", RIGHT)
+    secret = (made / "secret_seed").read_bytes()
+    (made / "secret_seed").unlink()
+    with classroom.nbgrader_api(made) as api:
+        result = api.autograde("01_tiny", "unlucky")
+        assert not result["success"] and "secret_seed can't be read" in result["log"]
+        assert not (made / "autograded" / "unlucky" / "01_tiny").exists()
+        (submission,) = [row for row in api.get_submissions("01_tiny") if row["student"] == "unlucky"]
+        assert not submission["autograded"]
+    (made / "secret_seed").write_bytes(secret)
+    assert _grade(made, "unlucky")[0] == {"half": (2, 2), "clip_at": (3, 3)}

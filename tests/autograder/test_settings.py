@@ -89,6 +89,7 @@ layer_bytes_1 = { margin = 0 }
         ("[low_rank.limits.first_layer]\npoints_lost = 1", "must be a table"),
         ("[low_rank.limits.first_layer.points_lost]\natmost = 1", r"Did you mean 'at_most'\?"),
         ("[low_rank.limits.first_layer.points_lost]\nat_most = '1'", "from 0 up"),
+        ("[low_rank.limits.first_layer.layer_bytes_1]\nat_most = 0", "must be above 0"),
         ("[low_rank]\ndeadline = 2030-01-01T10:00:00", "difference from UTC"),
         ("[low_rank]\ndeadline = '2030-01-01T10:00:00Z'", "difference from UTC"),
         ("[counting.points]\ncost = false\nrate = false", "leaves nothing"),

@@ -80,3 +80,24 @@ def test_the_secret_draws_the_hidden_cases_and_marks_never_exceed_the_cell_s(tin
     assert len(hidden) == 3 and hidden[0] == hidden[1] != hidden[2]
     printed = capsys.readouterr().out
     assert "seen" in printed and "e+0" not in printed  # public inputs are seen, hidden ones never printed
+
+
+def test_hidden_checks_keep_their_cases_to_themselves(tiny):
+    source = tiny()
+    exercise = source.unit.exercise("half")
+    small_only = source.mutants.half_of_small_numbers
+    table = stock.grade_exercise(source, exercise, {"half": small_only}, 1)._repr_html_()
+    assert "the case is hidden" in table and "Large numbers are halved too" in table and "e+0" not in table
+
+
+def test_an_endless_loop_costs_its_exercise_and_nothing_else(tiny, monkeypatch):
+    source = tiny()
+    monkeypatch.setattr(stock, "SECONDS", 0.2)
+
+    def half(x):
+        while True:
+            pass
+
+    points = stock.grade_exercise(source, source.unit.exercise("half"), {"half": half}, 1)
+    assert points == 0 and "none within 0.2 seconds" in points._repr_html_()
+    assert stock.grade_exercise(source, source.unit.exercise("half"), {"half": lambda x: x / 2}, 1) == 2
