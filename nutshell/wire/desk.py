@@ -90,7 +90,7 @@ def check(exercise: str | Callable) -> Points:
 
 def _check(exercise: str | Callable, names: dict[str, Any]) -> Points:
     name = exercise if isinstance(exercise, str) else getattr(exercise, "__name__", str(exercise))
-    if _open is None and "NBGRADER_EXECUTION" in os.environ:
+    if os.environ.get("NBGRADER_EXECUTION") == "autograde" or (_open is None and "NBGRADER_EXECUTION" in os.environ):
         return Points(0.0, "The grader brings its own checks.", "<p>The grader brings its own checks.</p>")
     desk = _opened()
     for budget in desk.unit.budgets:
