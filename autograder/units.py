@@ -33,7 +33,7 @@ class Source:
     @property
     def mutants(self) -> ModuleType:
         """Wrong answers, and right ones written differently."""
-        return importlib.import_module(f"solutions.{self.unit.name}.mutants")
+        return _module(self.unit.name, "mutants")
 
     @property
     def lab_text(self) -> str:
@@ -93,7 +93,7 @@ def load(name: str) -> Source:
     missing = [file for file in FILES if not (folders[0] / file).is_file()]
     if missing:
         raise Refused(f"solutions/{bare} lacks {' and '.join(missing)}; a unit needs {', '.join(FILES)}.")
-    checks = importlib.import_module(f"solutions.{bare}.checks")
+    checks = _module(bare, "checks")
     unit = getattr(checks, "UNIT", None)
     if not isinstance(unit, Unit):
         raise Refused(
@@ -103,7 +103,15 @@ def load(name: str) -> Source:
         raise Refused(
             f"solutions/{bare}/checks.py calls its unit {unit.name!r}; the folder is {bare!r}, and both must agree."
         )
-    return Source(unit, folders[0], importlib.import_module(f"solutions.{bare}.reference"), checks)
+    return Source(unit, folders[0], _module(bare, "reference"), checks)
+
+
+def _module(unit: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"solutions.{unit}.{name}")
+    except SyntaxError as error:
+        where = f"solutions/{unit}/{Path(error.filename or name).name}, line {error.lineno}"
+        raise Refused(f"{where}: it isn't valid Python: {error.msg}.") from None
 
 
 def chosen(wanted: tuple[str, ...] | list[str]) -> list[Source]:

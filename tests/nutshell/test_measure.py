@@ -136,12 +136,13 @@ def run(*arguments: str):
     return CliRunner().invoke(nutshell, ["measure", *map(str, arguments)])
 
 
-def test_json_is_one_object_with_the_seven_figures(tiny):
+def test_json_is_one_object_with_the_seven_figures_and_the_data(tiny):
     result = run(tiny, "--json")
     assert result.exit_code == 0
     figures = json.loads(result.stdout)
-    assert list(figures) == ["bytes", "params", "nonzero", "macs", "energy_uj", "accuracy", "error_percent"]
-    assert figures["bytes"] == tiny.stat().st_size and figures["accuracy"] is None
+    assert list(figures) == ["bytes", "params", "nonzero", "macs", "energy_uj", "accuracy", "error_percent",
+                             "data"]
+    assert figures["bytes"] == tiny.stat().st_size and figures["accuracy"] is None and figures["data"] is None
 
 
 def test_data_are_run_and_named(tiny, monkeypatch):
