@@ -9,7 +9,7 @@ import nbformat
 
 from autograder.desk_half import desk_files
 from autograder.notebooks import edited_by_hand, leftovers, lesson_notebook, release_notebook, source_notebook, to_bytes
-from autograder.trial import try_blank, try_solution
+from autograder.trial import try_blank, try_reference, try_solution
 from autograder.units import Source
 from nutshell.checks import Unit
 from nutshell.errors import Refused, WrongUse
@@ -63,6 +63,7 @@ def expected_files(sources: Iterable[Source], root: Path) -> dict[Path, bytes]:
     files: dict[Path, bytes] = {}
     for source in sources:
         lab = build_lab(source, folder=root / "labs" / source.unit.folder)
+        try_reference(source)
         files |= {Path("labs") / lab.unit.folder / name: content for name, content in lab.files.items()}
     for text in sorted((root / "course" / "text").glob("*.md")):
         files[Path("course") / f"{text.stem}.ipynb"] = to_bytes(lesson_notebook(text.read_text(encoding="utf-8")))

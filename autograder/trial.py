@@ -1,15 +1,16 @@
 """A lab is tried before it is handed out: a blank notebook scores nothing, the solution everything, over the wire."""
 
 import contextlib
+import doctest
 import io
 from typing import Any
 
 import nutshell
 from autograder.units import Source
-from nutshell.checks import Unit, checks_of
+from nutshell.checks import Unit, answers_of, checks_of
 from nutshell.errors import NutshellError, Refused
 from nutshell.wire.channel import Loopback, load_replies
-from nutshell.wire.running import OK, PUBLIC_SEED, Replies, Verdict, record, run_checks
+from nutshell.wire.running import OK, PUBLIC_SEED, Replies, Verdict, record, run_checks, try_answer
 from nutshell.wire.standins import Implementation
 
 
@@ -34,6 +35,26 @@ def try_solution(source: Source, unit: Unit, notebook: Any) -> None:
             said = f"({verdict.status}): expected {verdict.expected}, got {verdict.got}. {verdict.cause}"
             where = f"{verdict.exercise} fails {verdict.check}"
             raise Refused(f"solutions/{source.unit.name}: the solution doesn't score full: {where} {said}")
+
+
+def try_reference(source: Source) -> None:
+    """Refuse a reference whose examples don't run as written, or whose checks refuse another right answer."""
+    tests = doctest.DocTestFinder().find(source.reference, globs=dict(vars(source.reference)))
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    said = io.StringIO()
+    for test in tests:
+        if runner.run(test, out=said.write).failed:
+            raise Refused(f"{source.folder / 'reference.py'}: an example of {test.name} is wrong:\n{said.getvalue()}")
+    if not (source.folder / "mutants.py").is_file():
+        return
+    for answer in answers_of(source.mutants):
+        verdicts = try_answer(answer, checks_of(source.checks), source.reference) if answer.right else []
+        for verdict in verdicts:
+            if verdict.status != OK:
+                raise Refused(
+                    f"solutions/{source.unit.name}: {verdict.check} refuses {answer.implementation.__name__}, a right "
+                    f"answer to {answer.exercise}: expected {verdict.expected}, got {verdict.got}. {verdict.cause}"
+                )
 
 
 def replies(source: Source, before: bytes | None = None) -> bytes:

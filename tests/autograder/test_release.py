@@ -13,7 +13,7 @@ from autograder.desk_half import public_checks
 from autograder.notebooks import source_notebook
 from autograder.release import build_lab, course_root, expected_files, stale, superfluous, write
 from autograder.stubs import BEGIN, END
-from autograder.trial import over_the_wire
+from autograder.trial import over_the_wire, try_reference
 from nutshell.checks import checks_of
 from nutshell.errors import NutshellError, Refused
 from nutshell.wire import desk
@@ -43,6 +43,21 @@ def labs():
 def test_labs_that_are_not_fit_to_be_handed_out_are_refused(tiny, replaced, said):
     with pytest.raises((Refused, ModuleNotFoundError), match=said):
         build_lab(tiny(**replaced))
+
+
+def test_a_reference_whose_examples_are_wrong_is_refused(tiny):
+    example = ">>> half(np.ones(1))\n    array([{}])"
+    try_reference(tiny(reference=("Any shape.\n", f"Any shape.\n\n    {example.format('0.5')}\n")))
+    with pytest.raises(Refused, match=r"(?s)half is wrong.*Expected:\s+array\(\[9\.\]\)"):
+        try_reference(tiny(reference=("Any shape.\n", f"Any shape.\n\n    {example.format('9.')}\n")))
+
+
+def test_a_wrong_reference_is_refused_by_the_right_answers(monkeypatch):
+    source = units.load("low_rank")
+    real = source.reference.compression_rate
+    monkeypatch.setattr(source.reference, "compression_rate", lambda m, n, k, absorbed=False: real(m, n, k, True))
+    with pytest.raises(Refused, match="a right answer to compression_rate"):
+        try_reference(source)
 
 
 def test_the_same_bytes_every_time(tiny):
