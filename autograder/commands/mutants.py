@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 @click.argument("units", nargs=-1, metavar="[UNIT]…")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--wrong", is_flag=True, help="Show only what isn't as it should be.")
-def mutants(units: tuple[str, ...], as_json: bool, wrong: bool) -> None:
+@click.option("--messages", is_flag=True, help="Show what each wrong answer is told.")
+def mutants(units: tuple[str, ...], as_json: bool, wrong: bool, messages: bool) -> None:
     """Run every mutant and every alternative of the units, directly and over the wire.
 
     Exit 1 if a mutant survives, an alternative is refused, or an exercise has fewer of them than it must.
@@ -20,7 +21,7 @@ def mutants(units: tuple[str, ...], as_json: bool, wrong: bool) -> None:
     \b
     Examples:
       nutshell mutants
-      nutshell mutants low_rank --json
+      nutshell mutants low_rank --messages
     """
     import json
 
@@ -38,7 +39,7 @@ def mutants(units: tuple[str, ...], as_json: bool, wrong: bool) -> None:
     if as_json:
         click.echo(json.dumps({"answers": [outcome.as_data() for outcome in outcomes], "too_few": short}))
     else:
-        _print_table(bad if wrong else outcomes)
+        _print_table(bad if wrong else outcomes, messages or wrong)
         for line in short:
             click.echo(line, err=True)
         killed = sum(outcome.as_wanted and not outcome.right for outcome in outcomes)
@@ -49,24 +50,26 @@ def mutants(units: tuple[str, ...], as_json: bool, wrong: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _print_table(outcomes: "list[Outcome]") -> None:
+def _print_table(outcomes: "list[Outcome]", messages: bool) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console()
     for unit, exercise in dict.fromkeys((outcome.unit, outcome.exercise) for outcome in outcomes):
-        table = Table(title=f"{unit} · {exercise}", title_justify="left", expand=True)
-        table.add_column("answer", ratio=2, overflow="fold")
+        table = Table(title=f"{unit} · {exercise}", title_justify="left", expand=True, box=SIMPLE)
+        table.add_column("answer", ratio=1, overflow="fold")
         for column in ("kind", "directly", "over the wire"):
-            table.add_column(column, max_width=11)
-        table.add_column("by check: message", ratio=3, overflow="fold")
+            table.add_column(column, width=max(11, len(column)))
         for outcome in outcomes:
             if (outcome.unit, outcome.exercise) == (unit, exercise):
                 judged = outcome.over_wire if outcome.over_wire.check else outcome.directly
                 ways = (_said(way.accepted, outcome.right) for way in (outcome.directly, outcome.over_wire))
                 why = f"{judged.check}: {judged.message}" if judged.check else ""
-                table.add_row(escape(f"{outcome.answer}: {outcome.title}"), outcome.kind, *ways, escape(why))
+                table.add_row(escape(outcome.title), outcome.kind, *ways)
+                if why and messages:
+                    table.add_row(f"[dim]{escape(why)}[/]")
         console.print(table)
 
 
