@@ -237,7 +237,6 @@ def _release(api: "NbGraderAPI", folder: Path, lab: Lab) -> bool:
     name = lab.unit.folder
     place = folder / "source" / name
     files = {**lab.files, f"{name}.ipynb": lab.instructor}
-    files = {path: content for path, content in files.items()}
     same = all((place / path).is_file() and (place / path).read_bytes() == content for path, content in files.items())
     if same and (folder / "release" / name / f"{name}.ipynb").is_file() and api.get_notebooks(name):
         return False
