@@ -266,7 +266,7 @@ def share_left(value: float, limit: "Limit") -> float:
 
 def judge(
     budget: "Budget",
-    path: str | Path,
+    path: str | Path | bytes,
     part: Literal["test", "validation"] = "test",
     *,
     limits: "Limits | None" = None,
@@ -277,8 +277,8 @@ def judge(
     ----------
     budget : Budget
         From a unit's ``checks.py``.
-    path : str or Path
-        The ``.nut`` file.
+    path : str, Path or bytes
+        The ``.nut`` file, or what is in it.
     part : {"test", "validation"}
         Learners tune on validation, marks are given on test.
     limits : Limits, optional
@@ -305,10 +305,10 @@ def judge(
     for limit in budget.limits:
         if limit.layer is not None and limit.layer > len(expected.layers):
             raise WrongUse(f"{limit.metric}: layer={limit.layer}, but {budget.topology} has {len(expected.layers)}.")
-    if not Path(path).is_file():
+    if not isinstance(path, bytes) and not Path(path).is_file():
         return _refused(budget, f"There is no file {Path(path).name}: hand a network in first.")
     try:
-        found = artefact.load(path, limits=limits)
+        found = artefact.read(path, limits=limits) if isinstance(path, bytes) else artefact.load(path, limits=limits)
         layers = _matching_layers(found, expected, budget.topology)
     except Refused as error:
         return _refused(budget, str(error))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from nutshell.checks import Answer, Check, Exercise
+from nutshell.errors import Trouble
 from nutshell.expect import RETURNS_NOTHING, CheckFailed, LearnerRaised
 from nutshell.wire.blame import place_of
 from nutshell.wire.channel import Ended, Loopback, NotRecorded, Recorder, Replay, load_replies, save_replies
@@ -25,6 +26,10 @@ STATUSES = (OK, WRONG, RAISED, TIMEOUT, MEMORY, OUTPUT, CRASH, NOT_DONE, INFRA, 
 ENDLESS = (
     "A loop that doesn't end, or much more work than is asked for.",
     "Call your function in a cell of its own on a small input, and print in its loop how far it comes.",
+)  # likely cause and next step
+TOO_MUCH = (
+    "Something grows without end, or a whole array is kept where a part is enough.",
+    "Print the shapes of your arrays on a small input, and see how they grow with it.",
 )  # likely cause and next step
 PUBLIC_SEED = 0
 
@@ -176,8 +181,15 @@ def points(exercise: Exercise, verdicts: Iterable[Verdict]) -> float:
     return exercise.points * sum(verdict.weight for verdict in own if verdict.passed) / weight if weight > 0 else 0.0
 
 
-def record(checks: Iterable[Check], reference: Mapping[str, Any] | ModuleType) -> bytes:
-    """Run the public checks on the reference and keep what it answers as the reference: the desk's ``replies.bin``.
+def record(
+    checks: Iterable[Check],
+    reference: Mapping[str, Any] | ModuleType,
+    seed: int | Sequence[int] = PUBLIC_SEED,
+    include_hidden: bool = False,
+) -> bytes:
+    """Run checks on the reference and keep what it answers as the reference, for :class:`Replies`.
+
+    The public ones under the public seed are the desk's ``replies.bin``.
 
     Raises
     ------
@@ -186,9 +198,9 @@ def record(checks: Iterable[Check], reference: Mapping[str, Any] | ModuleType) -
     """
     found = {}
     for check in checks:
-        if not check.hidden:
+        if include_hidden or not check.hidden:
             recorder = Recorder(Loopback(_namespace(reference)))
-            _call(check, Implementation(Loopback(_namespace(reference))), Implementation(recorder), PUBLIC_SEED)
+            _call(check, Implementation(Loopback(_namespace(reference))), Implementation(recorder), seed)
             found[check.name] = recorder.replies
     return save_replies(found)
 
@@ -267,6 +279,8 @@ def _run(check: Check, learner: Any, reference: Any, seed: int | Sequence[int], 
         )
     except Ended as error:
         status, parts = error.status, ("an answer", str(error), *(ENDLESS if error.status == TIMEOUT else ("", "")))
+    except Trouble:  # the grader's own: never a verdict on the learner's code
+        raise
     except Exception as error:
         if authoring and isinstance(error, CannotCross | NotRecorded):
             raise
@@ -313,6 +327,8 @@ def _raised(check: Check, error: LearnerRaised) -> tuple[str, tuple[str, str, st
             "",
             "Replace the line that raises NotImplementedError.",
         )
+    if error.kind == "MemoryError" or "can't allocate memory" in error.message:  # torch raises a RuntimeError
+        return MEMORY, ("an answer", "more memory was asked for than there is", *TOO_MUCH)
     lines = error.traceback.strip().splitlines()
     return RAISED, (
         "no error",
