@@ -1,4 +1,4 @@
-"""Keys of verdicts: a hash of everything that a verdict depends on, so that nothing is graded twice or kept too long."""
+"""Keys of verdicts: a hash of all that a verdict depends on, so that nothing is graded twice or kept too long."""
 
 import hashlib
 import json
@@ -16,20 +16,20 @@ from nutshell.checks import Unit
 
 _PACKAGES = ("torch", "numpy", "ipython", "scipy", "matplotlib")  # what learners' code may compute with
 
+_CODE = (".py", ".safetensors")
 
-def verdict_key(submission: Submission, unit: Unit, seed: int, isolation: str, limits: Any, data: Iterable[str]) -> str:
-    """The key of the verdict on a submission.
+
+def unit_key(unit: Unit, seed: int, isolation: str, limits: Any, data: Iterable[str]) -> str:
+    """Hash of everything but the submission.
 
     Parameters
     ----------
-    submission : Submission
-        Its digest counts, and neither the student's name nor the time.
     unit : Unit
         As the classroom wants it.
     seed : int
         The classroom's secret.
     isolation : str
-        The level at which it is run.
+        The level at which submissions are run.
     limits : dataclass
         Those of the sandbox.
     data : iterable of str
@@ -41,7 +41,6 @@ def verdict_key(submission: Submission, unit: Unit, seed: int, isolation: str, l
         64 hexadecimal digits.
     """
     parts = {
-        "submission": submission.digest,
         "unit": asdict(unit),
         "source": source_hash(unit.name),
         "toolkit": toolkit_hash(),
@@ -54,7 +53,19 @@ def verdict_key(submission: Submission, unit: Unit, seed: int, isolation: str, l
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-@lru_cache
+def verdict_key(submission: Submission, unit: str) -> str:
+    """The key of the verdict on a submission.
+
+    Parameters
+    ----------
+    submission : Submission
+        Its digest counts, and neither the student's name nor the time.
+    unit : str
+        What :func:`unit_key` gave.
+    """
+    return hashlib.sha256(f"{unit}\0{submission.digest}".encode()).hexdigest()
+
+
 def source_hash(unit: str) -> str:
     """Hash of a unit's reference and checks."""
     import solutions
@@ -65,9 +76,13 @@ def source_hash(unit: str) -> str:
 
 @lru_cache
 def toolkit_hash() -> str:
-    """Hash of the toolkit's and the grader's code."""
+    """Hash of the toolkit's and the grader's code, and of the networks that the toolkit ships."""
     packages = [Path(nutshell.__file__).parent, Path(__file__).parent]
-    return hashlib.sha256("".join(_hash_of(root, sorted(root.rglob("*.py"))) for root in packages).encode()).hexdigest()
+    hashes = (
+        _hash_of(root, sorted(path for path in root.rglob("*") if path.suffix in _CODE and path.is_file()))
+        for root in packages
+    )
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 @lru_cache
