@@ -181,7 +181,7 @@ def _best(shares: dict[str, float]) -> str:
 
 
 def _filled_in(notebook: NotebookNode, source: Source, unit: Unit, student: str) -> NotebookNode:
-    solutions = _solutions(source, unit) if student != BLANK else {}
+    solutions = solutions_of(source, unit) if student != BLANK else {}
     wrong = partly_wrong(source, unit) if student == PARTLY else {}
     for cell in notebook.cells:
         answer = wrong.get(_grade_id(cell).removeprefix("solution_"), solutions.get(_grade_id(cell)))
@@ -189,7 +189,8 @@ def _filled_in(notebook: NotebookNode, source: Source, unit: Unit, student: str)
     return notebook
 
 
-def _solutions(source: Source, unit: Unit) -> dict[str, str]:
+def solutions_of(source: Source, unit: Unit) -> dict[str, str]:
+    """The solutions of a lab by grade id, as a learner would write them."""
     cells = source_notebook(source, unit).cells
     solutions = {_grade_id(cell): cell.source for cell in cells if cell.metadata.get("nbgrader", {}).get("solution")}
     return {name: _without_marks(text) for name, text in solutions.items()}
