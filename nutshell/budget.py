@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nutshell.errors import Refused, WrongUse
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nutshell.artefact import Artefact, Limits
     from nutshell.artefact.topology import Step, Topology
     from nutshell.checks import Budget, Limit
-    from nutshell.data.dataset import Dataset
+    from nutshell.data.dataset import Dataset, Split
     from nutshell.measure import Measurement
 
 
@@ -296,7 +296,6 @@ def judge(
         If the budget itself is wrong: a metric, layer, network or data set that doesn't exist.
     """
     from nutshell import artefact
-    from nutshell.data import load
     from nutshell.measure import measure
 
     for limit in budget.limits:
@@ -312,7 +311,7 @@ def judge(
         layers = _matching_layers(found, expected, budget.topology)
     except Refused as error:
         return _refused(budget, str(error))
-    data = load(budget.data)  # a damaged copy of the data isn't the learner's fault, and ends the judging
+    data = images(budget.data)  # a damaged copy of the data isn't the learner's fault, and ends the judging
     try:
         measured = measure(found, data, part, limits=limits)
     except Refused as error:
@@ -327,6 +326,45 @@ def judge(
     share = min((row.share for row in rows), default=1.0)
     return BudgetResult(budget.name, budget.points * share, budget.points, tuple(rows), "", str(measured.data),
                         found.fingerprint, measured)
+
+
+_READY = 1 << 26  # bytes; the inputs of larger parts are worked out anew for each network
+_kept: dict[str, tuple[Any, "Dataset"]] = {}
+
+
+def images(name: str) -> "Dataset":
+    """A data set to measure on: test and validation images, read once a process as long as the files stay as they are.
+
+    Parameters
+    ----------
+    name : str
+        For :func:`nutshell.data.load`.
+
+    Returns
+    -------
+    Dataset
+        Its ``train`` is empty, which saves memory.
+    """
+    from dataclasses import replace
+
+    from nutshell import data
+    from nutshell.data.sources import stamp
+
+    now = stamp(data.source_of(name))
+    if name not in _kept or _kept[name][0] != now:
+        whole = data.load(name)
+        none = replace(whole.train, images=whole.train.images[:0].clone(), labels=whole.train.labels[:0].clone())
+        kept = replace(whole, train=none, validation=_ready(whole.validation), test=_ready(whole.test))
+        _kept[name] = (now, kept)
+    return _kept[name][1]
+
+
+def _ready(part: "Split") -> "Split":
+    """The part on its own, apart from the whole data set's memory; its inputs are kept if they are small."""
+    from nutshell.data.dataset import ReadySplit, Split
+
+    kind = ReadySplit if part.images.numel() * 4 <= _READY else Split
+    return kind(part.images.clone(), part.labels.clone(), part.mean, part.std)
 
 
 def _refused(budget: "Budget", reason: str) -> BudgetResult:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from nutshell.errors import Refused, WrongUse
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nutshell.artefact import Artefact, Limits
     from nutshell.data.dataset import Dataset, Split
 
@@ -44,6 +46,8 @@ class Measurement:
         Rows of name, encoding, shape, bytes and share of the file; they add up to the file.
     assumption : str
         What the estimate of energy rests on.
+    hits : Tensor or None
+        bool, one an image: whether it was classified correctly.
     """
 
     bytes: int
@@ -56,6 +60,7 @@ class Measurement:
     data: str | None
     tensors: tuple[tuple[str, str, tuple[int, ...], int, float], ...] = field(default=(), repr=False)
     assumption: str = field(default="", repr=False)
+    hits: "Tensor | None" = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The seven figures by name, as ``nutshell measure --json`` prints them."""
@@ -127,28 +132,34 @@ def measure(
         bytes_per_activation=found.dtype.itemsize,
         arithmetic="float32" if found.graph.dtype == "float64" else None,  # the model has no figure for 64 bits
     )
-    right, images, used = 0, None, None
+    hits, used, right, images = None, None, 0, 0
     if data is not None:
         dataset = _dataset(data)
         used = f"{dataset.name}, {part}"
-        images = _part(dataset, part)
-        right = run(found, images, len(dataset.classes), limits)
+        hits = run(found, _part(dataset, part), len(dataset.classes), limits)
+        right, images = int(hits.sum()), len(hits)
     return Measurement(
         bytes=found.bytes,
         params=report.total.parameters,
         nonzero=report.total.nonzero or 0,
         macs=report.total.macs,
         energy_uj=energy.total_uj,
-        accuracy=None if images is None else right / len(images),
-        error_percent=None if images is None else 100 * (len(images) - right) / len(images),
+        accuracy=None if hits is None else right / images,
+        error_percent=None if hits is None else 100 * (images - right) / images,
         data=used,
         tensors=tuple(found.table()),
         assumption=str(energy.assumption),
+        hits=hits,
     )
 
 
-def run(found: "Artefact", images: "Split", classes: int, limits: "Limits | None" = None) -> int:
-    """How many images a network classifies correctly, run in batches that keep memory bounded.
+def run(found: "Artefact", images: "Split", classes: int, limits: "Limits | None" = None) -> "Tensor":
+    """Which images a network classifies correctly, run in batches that keep memory bounded.
+
+    Returns
+    -------
+    Tensor
+        bool, one an image; ``False`` where an output isn't finite.
 
     Raises
     ------
@@ -167,14 +178,13 @@ def run(found: "Artefact", images: "Split", classes: int, limits: "Limits | None
         raise Refused(f"The network puts out shape {list(outputs)}, the data have {classes} classes.")
     _check_work(found, len(images), limits)
     batch = max(1, min(1000, _AT_A_TIME // found.activations))
-    right = 0
+    hits = torch.zeros(len(images), dtype=torch.bool)
     with torch.inference_mode():
         for start in range(0, len(images), batch):
             chosen = slice(start, start + batch)
             logits = found.network(images.inputs(chosen).to(found.dtype))
-            hit = (logits.argmax(1) == images.labels[chosen]) & torch.isfinite(logits).all(1)
-            right += int(hit.sum())
-    return right
+            hits[chosen] = (logits.argmax(1) == images.labels[chosen]) & torch.isfinite(logits).all(1)
+    return hits
 
 
 def _check_work(found: "Artefact", images: int, limits: "Limits") -> None:

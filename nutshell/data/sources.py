@@ -180,6 +180,15 @@ def locate(source: Source, root: Path) -> Path | None:
     return None
 
 
+def stamp(source: Source) -> tuple[tuple[str, int, int], ...]:
+    """Paths, times and sizes of the files that :func:`find_local` would look at: equal as long as those stay."""
+    found: list[Path] = []
+    for root in (data_folder(), cache_folder()):
+        if root is not None and (path := locate(source, root)) is not None:
+            found += [path] if path.is_file() else [p for file in source.files for p in _spellings(path, file)]
+    return tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in found)
+
+
 def read_copy(source: Source, path: Path, place: str) -> Copy:
     """Read all files of a copy and check lengths and check sums.
 

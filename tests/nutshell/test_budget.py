@@ -24,6 +24,7 @@ BLANK = Dataset("blank", images(10), images(20), images(200), tuple("0123456789"
 def blank_data(monkeypatch):
     monkeypatch.setattr("nutshell.data.load", lambda name: BLANK)
     monkeypatch.setattr(budget, "_dense_errors", {})
+    monkeypatch.setattr(budget, "_kept", {})
 
 
 def of(*limits: Limit, topology: str = "lenet-300-100", points: float = 10) -> Budget:
@@ -154,6 +155,19 @@ def test_data_that_are_broken_are_not_the_learners_fault(compressed, monkeypatch
     monkeypatch.setattr("nutshell.data.load", broken)
     with pytest.raises(Refused, match="the copy is damaged"):
         judge(of(Limit("bytes", 10**9)), compressed)
+
+
+def test_data_are_read_once_as_long_as_their_files_stay(compressed, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("nutshell.data.load", lambda name: asked.append(name) or BLANK)
+    first = judge(of(Limit("bytes", 10**9)), compressed)
+    again = judge(of(Limit("bytes", 10**9)), compressed)
+    assert asked == ["mnist"] and first == again and first.measurement.accuracy == 0.1
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").write_bytes(b"other")
+    monkeypatch.setenv("NUTSHELL_DATA", str(tmp_path))
+    judge(of(Limit("bytes", 10**9)), compressed)
+    assert asked == ["mnist", "mnist"]
 
 
 @pytest.mark.parametrize("wrong", [of(Limit("bytes", 1), topology="lenet"), of(Limit("layer_bytes", 1, layer=4))])
