@@ -8,15 +8,15 @@ import io
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from autograder import classroom, settings, units
+from autograder.feedback import without_hidden_values
 from autograder.trial import over_the_wire
 from nutshell.checks import Check, Exercise, checks_of
 from nutshell.wire import desk
-from nutshell.wire.running import ENDLESS, RAISED, TIMEOUT, WRONG, Verdict, points, run_checks
+from nutshell.wire.running import ENDLESS, TIMEOUT, Verdict, points, run_checks
 from nutshell.wire.standins import Implementation
 
 SECONDS = 30.0  # for one check; nbgrader ends the whole cell after 180
@@ -58,7 +58,7 @@ def grade_exercise(source: units.Source, exercise: Exercise, names: dict[str, An
     learner, reference = over_the_wire(names), over_the_wire(vars(source.reference))
     verdicts = _within_seconds(public, learner, reference, 0)
     with _silent():
-        verdicts += [_discreet(verdict) for verdict in _within_seconds(hidden, learner, reference, seed)]
+        verdicts += [without_hidden_values(verdict) for verdict in _within_seconds(hidden, learner, reference, seed)]
     earned = min(points(exercise, verdicts), exercise.points)  # nbgrader fails on a mark above the cell's
     return desk.result(exercise, verdicts, earned)
 
@@ -68,18 +68,6 @@ def _silent() -> Iterator[None]:
     """Drop what a learner prints while a hidden check runs: it could carry the hidden inputs into the feedback."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
-
-
-def _discreet(verdict: Verdict) -> Verdict:
-    """A hidden check's verdict without its values, and without the learner's own message, which could carry them."""
-    if verdict.passed:
-        return verdict
-    if verdict.status == RAISED:
-        kind = verdict.got.partition(":")[0]
-        return replace(verdict, got=f"{kind} (its message is not shown for a hidden check)", cause="")
-    if verdict.status == WRONG:
-        return replace(verdict, expected="not shown: the case is hidden", got="not shown")
-    return verdict
 
 
 def _within_seconds(

@@ -42,7 +42,7 @@ WORDS = {
     NOT_RUN: "not run",
 }
 LATER = "Hidden checks run at grading, with other inputs."
-_STYLE = (
+STYLE = (
     "<style>.nutshell table{border-collapse:collapse;margin:.3em 0}.nutshell caption{text-align:left;font-weight:bold;"
     "padding:.2em 0}.nutshell th,.nutshell td{text-align:left!important;vertical-align:top;padding:.25em .6em;"
     "border-bottom:1px solid #8888;max-width:28em;overflow-wrap:break-word}.nutshell p{margin:.3em 0}</style>"
@@ -123,14 +123,14 @@ def verdicts_as_html(caption: str, verdicts: Iterable[Verdict], notes: Sequence[
         )
     below = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
     return (
-        f'{_STYLE}<div class="nutshell"><table><caption>{html.escape(clean(caption))}</caption>'
+        f'{STYLE}<div class="nutshell"><table><caption>{html.escape(clean(caption))}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{below}</div>"
     )
 
 
 def framed(markup: str) -> str:
     """Tables that are HTML already, with the desk's style."""
-    return f'{_STYLE}<div class="nutshell">{markup}</div>'
+    return f'{STYLE}<div class="nutshell">{markup}</div>'
 
 
 def verdicts_as_text(caption: str, verdicts: Iterable[Verdict], notes: Sequence[str] = ()) -> str:
@@ -163,7 +163,7 @@ def table_as_html(
     )
     below = "".join(f"<p>{html.escape(clean(note))}</p>" for note in notes)
     return (
-        f'{_STYLE}<div class="nutshell"><table><caption>{html.escape(clean(caption))}</caption>'
+        f'{STYLE}<div class="nutshell"><table><caption>{html.escape(clean(caption))}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}</div>"
     )
 
