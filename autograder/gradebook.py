@@ -189,6 +189,11 @@ class Gradebook:
         wanted = None if students is None else list(students)
         return self._patiently(lambda connection: _entries(connection, layout, wanted))
 
+    def people(self) -> list[tuple[str, str | None, str | None]]:
+        """All students that nbgrader knows: name, first and last name, ``None`` where it has none."""
+        query = select(_Student.c.id, _Student.c.first_name, _Student.c.last_name).order_by(_Student.c.id)
+        return self._patiently(lambda connection: [tuple(row) for row in connection.execute(query)])
+
     def write(
         self, layout: Layout, graded: Iterable[Graded], penalty: Callable[[str, float, float], float | None]
     ) -> dict[str, Entry]:
