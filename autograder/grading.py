@@ -239,6 +239,7 @@ class Run:
         self.summary.refused[student, unit.folder] = reason
         key = sha256(f"{unit.folder}\0{reason}".encode()).hexdigest()
         verdict = SubmissionVerdict(key, unit.name, self.orders.level, "", refused=reason)
+        self.verdicts.keep(unit.folder, verdict)  # for the class report
         self.done(unit, Submission(student, unit.folder, (), {}, {}, key), verdict)
 
     def collect(self, pool: "Pool") -> None:
