@@ -1,0 +1,1 @@
+"""Units of the red team; they stand where the grader looks for units."""

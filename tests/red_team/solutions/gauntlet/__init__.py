@@ -1,0 +1,1 @@
+"""Five small exercises and a budget, made to be attacked."""
