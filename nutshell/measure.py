@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from nutshell.errors import Refused, WrongUse
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
+    from torch import Tensor, nn
 
     from nutshell.artefact import Artefact, Limits
     from nutshell.data.dataset import Dataset, Split
@@ -132,42 +133,35 @@ def measure(
         bytes_per_activation=found.dtype.itemsize,
         arithmetic="float32" if found.graph.dtype == "float64" else None,  # the model has no figure for 64 bits
     )
-    hits, used, right, images = None, None, 0, 0
+    seen, used, right, images = None, None, 0, 0
     if data is not None:
         dataset = _dataset(data)
         used = f"{dataset.name}, {part}"
-        hits = run(found, _part(dataset, part), len(dataset.classes), limits)
-        right, images = int(hits.sum()), len(hits)
+        seen = run(found, _part(dataset, part), len(dataset.classes), limits)
+        right, images = int(seen.sum()), len(seen)
     return Measurement(
         bytes=found.bytes,
         params=report.total.parameters,
         nonzero=report.total.nonzero or 0,
         macs=report.total.macs,
         energy_uj=energy.total_uj,
-        accuracy=None if hits is None else right / images,
-        error_percent=None if hits is None else 100 * (images - right) / images,
+        accuracy=None if seen is None else right / images,
+        error_percent=None if seen is None else 100 * (images - right) / images,
         data=used,
         tensors=tuple(found.table()),
         assumption=str(energy.assumption),
-        hits=hits,
+        hits=seen,
     )
 
 
 def run(found: "Artefact", images: "Split", classes: int, limits: "Limits | None" = None) -> "Tensor":
-    """Which images a network classifies correctly, run in batches that keep memory bounded.
-
-    Returns
-    -------
-    Tensor
-        bool, one an image; ``False`` where an output isn't finite.
+    """Which images a file's network classifies correctly, in batches that keep memory bounded; see :func:`hits`.
 
     Raises
     ------
     Refused
         If the network doesn't take such images, doesn't put out one number for each class, or would compute too long.
     """
-    import torch
-
     from nutshell import artefact
 
     limits = limits or artefact.Limits()
@@ -178,13 +172,37 @@ def run(found: "Artefact", images: "Split", classes: int, limits: "Limits | None
         raise Refused(f"The network puts out shape {list(outputs)}, the data have {classes} classes.")
     _check_work(found, len(images), limits)
     batch = max(1, min(1000, _AT_A_TIME // found.activations))
-    hits = torch.zeros(len(images), dtype=torch.bool)
+    return hits(found.network, images, found.dtype, batch)
+
+
+def hits(network: "nn.Module", images: "Split", dtype: "torch.dtype | None" = None, batch: int = 1000) -> "Tensor":
+    """Which images a network classifies correctly; ``False`` where an output isn't finite.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In evaluation mode.
+    images : Split
+        Images and labels.
+    dtype : torch.dtype, optional
+        Of the network's inputs; float32 if left out.
+    batch : int
+        Images at a time.
+
+    Returns
+    -------
+    Tensor
+        bool, one an image.
+    """
+    import torch
+
+    found = torch.zeros(len(images), dtype=torch.bool)
     with torch.inference_mode():
         for start in range(0, len(images), batch):
             chosen = slice(start, start + batch)
-            logits = found.network(images.inputs(chosen).to(found.dtype))
-            hits[chosen] = (logits.argmax(1) == images.labels[chosen]) & torch.isfinite(logits).all(1)
-    return hits
+            logits = network(images.inputs(chosen).to(dtype or torch.float32))
+            found[chosen] = (logits.argmax(1) == images.labels[chosen]) & torch.isfinite(logits).all(1)
+    return found
 
 
 def _check_work(found: "Artefact", images: int, limits: "Limits") -> None:
