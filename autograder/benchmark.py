@@ -123,7 +123,7 @@ def _made(folder: Path, lab: Lab, number: int) -> Path:
         text = text.replace(f"[{UNIT}.points]", f"[{UNIT}.points]\n{points}\n#", 1)
         (folder / settings.FILE).write_text(text, encoding="utf-8")
         classroom.make(folder)
-    unit = settings.read(folder / settings.FILE, [source.unit]).unit(UNIT)
+    unit = settings.read(folder / settings.FILE, [source.unit for source in units.chosen(())]).unit(UNIT)
     right, wrong = solutions_of(source, unit), partly_wrong(source, unit)
     released = folder / "release" / unit.folder
     networks = _networks(unit)
