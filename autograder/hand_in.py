@@ -119,10 +119,16 @@ def read_folder(place: Path, student: str, name: str, most: Mapping[str, int]) -
     wrong = wrong_with(student) or _wrong_with_student(student)
     if wrong:
         folder.refuse("", f"isn't read: the student's folder has a name that {wrong}", "Rename it.")
+    if not os.path.lexists(place / student / name):
+        folder.refuse("", "isn't there", "Hand in the lab's folder under that name.")
     for last in range(TRIES):
         folder.files.clear()
         try:
-            with _opened(place) as top, _entered(folder, student, top) as own, _entered(folder, name, own) as fd:
+            with (
+                _opened(place) as top,
+                _entered(f"{place.name}/{student}", student, top) as own,
+                _entered(folder.where, name, own) as fd,
+            ):
                 if _read_all(folder, fd, most):
                     return folder
         except PermissionError as error:
@@ -212,7 +218,7 @@ def _walk(
         elif kind == stat.S_IFDIR:
             if below.count("/") >= DEEPEST:
                 folder.refuse(below, f"lies deeper than {DEEPEST} folders", FEWER)
-            with _entered(folder, name, fd, below) as inner:
+            with _entered(f"{folder.where}/{below}", name, fd) as inner:
                 yield from _walk(folder, inner, top, f"{below}/", count)
         else:
             folder.refuse(below, f"is {KINDS.get(kind, 'no file')}, and only files are read", REPLACE)
@@ -248,18 +254,12 @@ def _stamp(found: os.stat_result) -> tuple[int, ...]:
 
 
 @contextmanager
-def _entered(folder: Folder, name: str, parent: int, below: str | None = None) -> Iterator[int]:
-    """A folder in an open one, opened; refused if it is anything else, a link above all."""
-    shown = folder.where if below is None else f"{folder.where}/{below}"
-    try:
-        kind = stat.S_IFMT(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        if below is not None:
-            raise
-        raise Refused(f"{readable(shown)} isn't there. Hand in the lab's folder under that name.") from None
+def _entered(shown: str, name: str, parent: int) -> Iterator[int]:
+    """A folder in an open one, opened; refused under the path that is shown if it is anything else, a link above all."""
+    kind = stat.S_IFMT(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
     if kind != stat.S_IFDIR:
-        what = f"{name} is {KINDS.get(kind, 'a file')}"
-        raise Refused(f"{readable(f'{shown}: {what}')}, not a folder. Put the folder itself in its place.")
+        what = KINDS.get(kind, "a file")
+        raise Refused(f"{readable(shown)} is {what}, not a folder. Put the folder itself in its place.")
     with _opened(name, parent, os.O_DIRECTORY) as fd:
         yield fd
 

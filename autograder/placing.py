@@ -107,9 +107,12 @@ def _in_order(at: Sequence[tuple[str, int]]) -> dict[str, int]:
     chains: list[list[tuple[str, int]]] = [[]]
     for item in at:
         fitting = [chain for chain in chains if not chain or chain[-1][1] < item[1]]
-        longest: list[tuple[str, int]] = max(fitting, key=len)
-        chains.append([*longest, item])
-    return dict(max(chains, key=lambda chain: len(chain)))
+        chains.append([*_longest(fitting), item])
+    return dict(_longest(chains))
+
+
+def _longest(chains: Sequence[list[tuple[str, int]]]) -> list[tuple[str, int]]:
+    return max(chains, key=lambda chain: len(chain))
 
 
 def _run_before(named: Sequence[LabCell], number: int) -> LabCell | None:

@@ -48,14 +48,6 @@ def digest(cells: Iterable[Cell], files: Mapping[str, bytes], shown: Sequence[Ma
     return total.hexdigest()
 
 
-def unanswered(lab: Lab, submission: Submission) -> set[str]:
-    """Names of the solution cells that are as released, or aren't there."""
-    pieces, _ = rebuilt(lab, submission.notebook.get("cells", ()))
-    sources = {piece.name: piece.source for piece in pieces}
-    solutions = [cell for cell in lab.named if cell.content["metadata"]["nbgrader"].get("solution")]
-    return {cell.name for cell in solutions if sources.get(cell.name, cell.source).strip() == cell.source.strip()}
-
-
 def for_formgrader(lab: Lab, submission: Submission, outputs: Mapping[str, str]) -> bytes:
     """The notebook that formgrader and ``nbgrader generate_feedback`` show, for ``autograded/``.
 
@@ -96,16 +88,15 @@ _PLAIN |= {code: " " for code in (*range(32), *range(127, 160), 0x2028, 0x2029) 
 
 
 def _with_deleted(lab: Lab, pieces: list[Piece], words: str) -> list[Piece]:
-    """With an empty cell for each named one that was deleted, after the one that it follows in the lab."""
-    there = {piece.name for piece in pieces if piece.released}
+    """With an empty cell for each named one that was deleted, before the one that it precedes in the lab."""
+    at = {piece.name: number for number, piece in enumerate(pieces) if piece.released}
+    position = len(pieces)
     whole = list(pieces)
-    position = 0
-    for cell in lab.named:
-        if cell.name in there:
-            position = 1 + next(n for n, piece in enumerate(whole) if piece.released and piece.name == cell.name)
+    for cell in reversed(lab.named):
+        if cell.name in at:
+            position = at[cell.name]
         else:
             whole.insert(position, Piece(cell, cell.type, f"# {words}" if cell.type == "code" else words))
-            position += 1
     return whole
 
 
