@@ -14,19 +14,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import nutshell
+from autograder import seccomp
+from autograder.fork_server import SCRATCH
+from autograder.limits import Limits, for_kernel
 from nutshell.data.sources import cache_folder, data_folder
+from nutshell.errors import Trouble
 
 NOBODY = 65534  # user and group inside, and outside too where root starts it
 COURSE, TOOLS, DATA, CACHE = "/course", "/sandbox", "/data/sets", "/data/cache"
 SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 ETC = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/fonts", "/etc/localtime")
+PROGRAM = [sys.executable, "-u", f"{TOOLS}/fork_server.py"]
+TRY_LIMIT = 20.0  # seconds
 STAGES = ("/mnt", "/media", "/srv", "/opt")
 OURS = ("autograder", "solutions")
 
 # Root starts bubblewrap as nobody, so that the kernel counts its processes and nothing inside has root's number. What
-# nobody can't reach (a Python below root's home) is first bound to a place that it can, in a mount namespace of its own.
+# nobody can't reach (a Python below root's home) is first bound to a place that it can, in a private mount namespace.
 LAUNCHER = """
 mount -t tmpfs -o mode=755 staging "$1"; shift
 while [ "$1" != -- ]; do
@@ -117,7 +124,7 @@ def environment() -> dict[str, str]:
     return found | ({"NUTSHELL_DATA": DATA} if data_folder() is not None else {})
 
 
-def arguments(seen: View, *, fork_server: bool, seccomp: int | None) -> list[str]:
+def arguments(seen: View, *, fork_server: bool, limits: Limits, seccomp_from: int | None) -> list[str]:
     """Bubblewrap's own part of the command line, up to the program that it starts.
 
     Parameters
@@ -126,7 +133,9 @@ def arguments(seen: View, *, fork_server: bool, seccomp: int | None) -> list[str
         What is shown.
     fork_server : bool
         Whether the program may make namespaces and mounts of its own inside, for one child after another.
-    seccomp : int, optional
+    limits : Limits
+        Sizes of the folders that can be written, where it may not.
+    seccomp_from : int, optional
         Descriptor that a filter of system calls is read from.
     """
     line = [
@@ -143,26 +152,22 @@ def arguments(seen: View, *, fork_server: bool, seccomp: int | None) -> list[str
         line += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"]
     if "--disable-userns" in _help():
         line += ["--disable-userns"]  # where it is older, the filter of system calls refuses them
-    if seccomp is not None:
-        line += ["--seccomp", str(seccomp)]
-    line += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--dir", "/etc"]
+    if seccomp_from is not None:
+        line += ["--seccomp", str(seccomp_from)]
+    line += ["--proc", "/proc", "--dev", "/dev", "--dir", "/etc"]
+    room = ["--size", str(limits.disk // 3)]
+    line += ["--tmpfs", "/tmp"] if fork_server else [*room, "--tmpfs", "/tmp", *room, "--tmpfs", "/dev/shm"]
     for path, target in seen.links.items():
         line += ["--symlink", target, path]
     for inside, outside in seen.shown.items():
         line += ["--ro-bind", outside, inside]
     for folder in seen.covered:
         line += ["--tmpfs", folder, "--remount-ro", folder]
-    if fork_server:
-        line += ["--dir", "/scratch"]  # each child mounts its own
+    line += ["--dir", SCRATCH] if fork_server else [*room, "--tmpfs", SCRATCH]  # a fork server's child mounts its own
     line += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--clearenv"]
     for name, value in environment().items():
         line += ["--setenv", name, value]
     return line
-
-
-def python() -> list[str]:
-    """The program inside; what follows are the fork server's own arguments."""
-    return [sys.executable, "-u", f"{TOOLS}/fork_server.py"]
 
 
 @dataclass(frozen=True)
@@ -191,13 +196,104 @@ def ways(seen: View) -> list[Way]:
     return [Way(prefix, staged), Way([], seen)]
 
 
-def start(way: Way, line: list[str], descriptors: Iterable[int]) -> subprocess.Popen:
-    """Start a command line of :func:`arguments` in this way."""
-    as_user = {} if way.user is None else dict(user=way.user, group=way.user, extra_groups=[])
-    return subprocess.Popen(
-        [*way.prefix, *line], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        pass_fds=tuple(descriptors), cwd="/", env={"PATH": os.environ.get("PATH", os.defpath)}, **as_user,
-    )  # type: ignore[call-overload]  # fmt: skip
+def start(
+    way: Way,
+    words: list[str],
+    *,
+    fork_server: bool,
+    limits: Limits,
+    descriptors: Iterable[int] = (),
+    options: Iterable[str] = (),
+    **streams: Any,
+) -> subprocess.Popen:
+    """Start the fork server's program inside.
+
+    Parameters
+    ----------
+    way : Way
+        How.
+    words : list of str
+        The program's arguments.
+    fork_server : bool
+        Whether it starts processes for submissions itself.
+    limits : Limits
+        Sizes of the folders that can be written, where it doesn't.
+    descriptors : iterable of int
+        That stay open inside.
+    options : iterable of str
+        More of bubblewrap's own.
+    streams
+        Standard input and output, as :class:`subprocess.Popen` takes them.
+
+    Raises
+    ------
+    Trouble
+        If bubblewrap isn't there.
+    """
+    as_user: dict[str, Any] = {} if way.user is None else dict(user=way.user, group=way.user, extra_groups=[])
+    program = seccomp.program()
+    filters = [] if program is None else [seccomp.as_file(program)]
+    line = arguments(way.seen, fork_server=fork_server, limits=limits, seccomp_from=filters[0] if filters else None)
+    nowhere = subprocess.DEVNULL
+    try:
+        return subprocess.Popen(
+            [*way.prefix, *line, *options, *PROGRAM, *words],
+            **{"stdin": nowhere, "stdout": nowhere, "stderr": subprocess.PIPE, **streams},
+            pass_fds=(*descriptors, *filters),
+            cwd="/",
+            env={"PATH": os.environ.get("PATH", os.defpath)},
+            **as_user,
+        )
+    except OSError as error:
+        raise Trouble(f"bubblewrap can't be started ({error}). Install it: apt install bubblewrap.") from None
+    finally:
+        for descriptor in filters:
+            os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What works on this machine: a way to start bubblewrap, and whether a fork server can work inside."""
+
+    way: Way
+    fork_server: bool
+    why_not: str = ""
+
+
+@lru_cache(maxsize=1)
+def plan() -> Plan:
+    """Try what the fork server needs, in each way, without importing anything large.
+
+    Raises
+    ------
+    Trouble
+        If bubblewrap doesn't work here at all; with what it said.
+    """
+    if shutil.which("bwrap") is None:
+        raise Trouble("bubblewrap is not installed. Install it: apt install bubblewrap, or dnf install bubblewrap.")
+    said = ""
+    for fork_server in (True, False):
+        for way in ways(view()):
+            answer = _try(way, fork_server)
+            if not answer:
+                return Plan(way, fork_server, said)
+            said = said or answer
+    raise Trouble(f"bubblewrap doesn't work here: {said}")
+
+
+def _try(way: Way, fork_server: bool) -> str:
+    """Why a way doesn't work; empty if it does."""
+    small = Limits()
+    words = ["--try" if fork_server else "--try-once", json.dumps(for_kernel(small, own_user=True))]
+    process = start(way, words, fork_server=fork_server, limits=small)
+    try:
+        _, said = process.communicate(timeout=TRY_LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return f"it gave no answer in {TRY_LIMIT:g} seconds"
+    text = said.decode(errors="replace").strip()
+    return "" if process.returncode == 0 else text[-2000:] or f"it ended with status {process.returncode}"
 
 
 def _reachable_by_all(path: Path) -> bool:

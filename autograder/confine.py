@@ -8,6 +8,7 @@ import ctypes
 import os
 import resource
 from collections.abc import Mapping
+from typing import Any
 
 # Numbers from <linux/sched.h>, <sys/mount.h>, <linux/prctl.h> and <linux/capability.h>; they never change.
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000
@@ -65,13 +66,13 @@ def drop_capabilities() -> None:
     _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")  # no set-user-id program helps
 
 
-def limit_process(limits: Mapping[str, float]) -> None:
+def limit_process(limits: Mapping[str, Any]) -> None:
     """Set what the kernel holds each single process to; soft and hard, so that they can only be lowered.
 
     Parameters
     ----------
     limits : dict
-        ``address_space``, ``file_size`` in bytes, ``descriptors``, ``processes``, and ``submission`` in seconds.
+        ``address_space``, ``file_size`` in bytes, ``descriptors``, ``submission`` in seconds, and ``processes`` or None.
     """
     for name, value in (
         (resource.RLIMIT_CORE, 0),
@@ -79,10 +80,12 @@ def limit_process(limits: Mapping[str, float]) -> None:
         (resource.RLIMIT_FSIZE, limits["file_size"]),
         (resource.RLIMIT_NOFILE, limits["descriptors"]),
         (resource.RLIMIT_CPU, limits["submission"] + 5),  # only if the clock on the other side fails
-        (resource.RLIMIT_NPROC, limits["processes"]),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_NPROC, limits["processes"]),
     ):
+        if value is None:  # the watchdog counts them
+            continue
         highest = resource.getrlimit(name)[1]
         own = int(value) if highest == resource.RLIM_INFINITY else min(int(value), highest)
         resource.setrlimit(name, (own, own))

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 try:
-    import confine
+    import confine  # inside a sandbox, where there is no autograder
 except ImportError:
     from autograder import confine
 
@@ -38,11 +38,17 @@ READY, FAILED = b"ready", b"failed: "
 
 
 def main() -> None:
-    """``fork_server.py CONTROL LIMITS``: a descriptor's number, and limits as JSON; or ``--once LIMITS``."""
+    """``fork_server.py CONTROL LIMITS``: a descriptor's number, and limits as JSON; or ``--once LIMITS``.
+
+    With ``--try`` or ``--try-once`` it does what one of the two needs, without any import, and ends.
+    """
     sys.path[:] = [entry for entry in sys.path if entry != os.path.dirname(os.path.abspath(__file__))]
     limits = json.loads(sys.argv[2])
     if sys.argv[1] == "--once":
         serve_once(limits)
+        return
+    if sys.argv[1].startswith("--try"):
+        attempt(limits, forks=sys.argv[1] == "--try")
         return
     control = socket.socket(fileno=int(sys.argv[1]))
     shell = warm()
@@ -52,9 +58,22 @@ def main() -> None:
     serve_forks(control, shell, limits)
 
 
+def attempt(limits: dict[str, Any], forks: bool) -> None:
+    """Everything that a submission's process needs of the kernel; an OSError says what it refuses."""
+    if forks:
+        confine.hide(True)
+        confine.unshare(confine.CLONE_NEWPID)
+        child = os.fork()
+        if child != 0:
+            sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        isolate(limits)
+    confine.limit_process(limits)
+    confine.drop_capabilities()
+
+
 def warm() -> Any:
     """Import what labs import and run each kernel once, so that no submission waits for it; the shell that it gets."""
-    import matplotlib.pyplot
+    import matplotlib.pyplot  # noqa: F401
     import numpy as np
     import torch
 
@@ -72,7 +91,7 @@ def warm() -> Any:
     import nutshell.plots
     import nutshell.training
     import nutshell.wire.desk
-    import nutshell.wire.lab
+    import nutshell.wire.lab  # noqa: F401
     from nutshell.wire.harness import Harness
     from nutshell.wire.serve import learner_shell
 
@@ -89,7 +108,7 @@ def warm() -> Any:
     return shell
 
 
-def serve_forks(control: socket.socket, shell: Any, limits: dict[str, float]) -> None:
+def serve_forks(control: socket.socket, shell: Any, limits: dict[str, Any]) -> None:
     """For each pair of sockets that comes, fork a keeper, and wait until it is gone; until the judge hangs up."""
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
@@ -99,16 +118,18 @@ def serve_forks(control: socket.socket, shell: Any, limits: dict[str, float]) ->
         if keeper == 0:
             control.close()
             code = 1
-            with contextlib.suppress(BaseException):
-                keep(*(socket.socket(fileno=number) for number in descriptors), shell, limits)
+            try:
+                wire, watch = (socket.socket(fileno=number) for number in descriptors)
+                keep(wire, watch, shell, limits)
                 code = 0
-            os._exit(code)
+            finally:  # nothing above may run in this process too
+                os._exit(code)
         for number in descriptors:
             os.close(number)
         os.waitpid(keeper, 0)
 
 
-def keep(wire: socket.socket, watch: socket.socket, shell: Any, limits: dict[str, float]) -> None:
+def keep(wire: socket.socket, watch: socket.socket, shell: Any, limits: dict[str, Any]) -> None:
     """Start the child in a new pid namespace, wait until it ends or the judge hangs up, and say how it ended."""
     confine.unshare(confine.CLONE_NEWPID)
     child = os.fork()
@@ -135,12 +156,9 @@ def keep(wire: socket.socket, watch: socket.socket, shell: Any, limits: dict[str
         watch.send(STATUS.pack(status))
 
 
-def become_child(wire: socket.socket, watch: socket.socket, shell: Any, limits: dict[str, float]) -> None:
+def become_child(wire: socket.socket, watch: socket.socket, shell: Any, limits: dict[str, Any]) -> None:
     """Turn this process into the one that runs a learner's code, then answer until the judge hangs up."""
-    os.setsid()  # a session of its own, without a terminal
-    confine.unshare(confine.CLONE_NEWNS | confine.CLONE_NEWIPC)  # mounts and shared memory of its own
-    fresh_folders(int(limits["disk"]), int(limits["files"]))
-    confine.fresh_proc()
+    isolate(limits)
     watch.send(READY)  # the kernel adds this process's number, as the judge sees it
     requests, replies = wire.makefile("rb"), wire.makefile("wb")
     write_files(read_files(requests))
@@ -150,6 +168,14 @@ def become_child(wire: socket.socket, watch: socket.socket, shell: Any, limits: 
     confine.drop_capabilities()
     confine.hide(False)  # an ordinary process now, for what it starts itself
     run(shell, requests, replies)
+
+
+def isolate(limits: dict[str, Any]) -> None:
+    """A session, mounts and shared memory of its own, and empty folders to write to."""
+    os.setsid()
+    confine.unshare(confine.CLONE_NEWNS | confine.CLONE_NEWIPC)
+    fresh_folders(limits["disk"], limits["files"])
+    confine.fresh_proc()
 
 
 def run(shell: Any, requests: Any, replies: Any) -> None:
@@ -210,15 +236,16 @@ def quiet() -> None:
     os.close(nowhere)
 
 
-def serve_once(limits: dict[str, float]) -> None:
+def serve_once(limits: dict[str, Any]) -> None:
     """One submission on standard input and output; whoever started this process keeps it apart from everything."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     shell = warm()
     quiet()
     replies.write(READY)
     replies.flush()
-    os.makedirs(WORK, exist_ok=True)
-    os.chdir(WORK)
+    folder = os.environ.get("NUTSHELL_WORK", WORK)
+    os.makedirs(folder, exist_ok=True)
+    os.chdir(folder)
     write_files(read_files(requests))
     confine.limit_process(limits)
     run(shell, requests, replies)
