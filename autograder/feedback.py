@@ -6,16 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from autograder.entries import Entry, Mark
 from autograder.verdicts import BudgetVerdict, ExerciseVerdict, Submission, SubmissionVerdict
 from nutshell.budget import BudgetResult, Row
 from nutshell.checks import Unit
 from nutshell.wire import show
 from nutshell.wire.running import NOT_DONE, RAISED, TIMEOUT, WRONG, Verdict
-
-if TYPE_CHECKING:
-    from autograder.gradebook import Entry, Mark
 
 TEMPLATE = Path(__file__).parent / "templates" / "feedback.html.j2"
 MOST = 20_000  # characters of a learner's cell, or of what it said
@@ -46,7 +44,7 @@ class Part:
 
     name: str
     result: str
-    mark: "Mark"
+    mark: Mark
     table: Any
     code: str = ""
     comment: str = ""
@@ -89,7 +87,7 @@ def page(
     unit: Unit,
     submission: Submission,
     verdict: SubmissionVerdict,
-    entry: "Entry | None" = None,
+    entry: Entry | None = None,
     duedate: datetime | None = None,
 ) -> str:
     """The learner's page: one file that needs nothing else, without scripts, for screens and paper.
@@ -107,12 +105,10 @@ def page(
     duedate : datetime, optional
         When it was due, in UTC without a time zone, with the student's extension.
     """
-    from autograder.gradebook import Entry
-
     rows = entry or Entry(submission.student)
     answers = {cell.name: cell.source for cell in submission.cells}
     parts = [] if verdict.refused else [
-        *(_exercise_part(unit, item, rows, answers) for item in verdict.exercises),
+        *(_exercise_part(item, rows, answers) for item in verdict.exercises),
         *(_budget_part(item, rows) for item in verdict.budgets),
     ]
     shown = {f"check_{part.name}" for part in parts}
@@ -172,6 +168,18 @@ def _seen(item: ExerciseVerdict) -> list[Verdict]:
     return [without_hidden_values(verdict) for verdict in checks]
 
 
+def _checks(item: ExerciseVerdict) -> str:
+    """The table of an exercise's checks below its own heading: no empty columns, and a stub's row only once."""
+    seen = _seen(item)
+    caption = f"{sum(verdict.passed for verdict in seen)} of {len(seen)} checks passed"
+    if all(verdict.passed for verdict in seen):
+        rows = [(show.mark(verdict), verdict.title + (" (hidden)" if verdict.hidden else "")) for verdict in seen]
+        return show.table_as_html(caption, ("Result", "Check"), rows)
+    if all(verdict.status == NOT_DONE for verdict in seen):
+        seen = [replace(seen[0], title=f"all {len(seen)} checks", hidden=False)]
+    return show.verdicts_as_html(caption, seen)
+
+
 def _result(item: BudgetVerdict) -> BudgetResult:
     rows = tuple(Row(**row) for row in item.rows)
     return BudgetResult(item.name, item.points, item.possible, rows, show.clean(item.reason), show.clean(item.data))
@@ -181,22 +189,21 @@ def _budget_table(item: BudgetVerdict) -> str:
     return show.framed(_result(item)._repr_html_())
 
 
-def _exercise_part(unit: Unit, item: ExerciseVerdict, rows: "Entry", answers: Mapping[str, str]) -> Part:
+def _exercise_part(item: ExerciseVerdict, rows: Entry, answers: Mapping[str, str]) -> Part:
     from markupsafe import Markup
 
-    table = _exercise_table(unit, item).removeprefix(show.STYLE)
     comment = rows.comments.get(f"solution_{item.name}")
     return Part(
         item.name,
         f"{'✓' if item.status == 'OK' else '✗'} {show.WORDS.get(item.status, item.status)}",
         _mark(rows, item),
-        Markup(table),
+        Markup(_checks(item).removeprefix(show.STYLE)),
         _short(answers.get(f"solution_{item.name}", "")),
         (comment.manual or "") if comment else "",
     )
 
 
-def _budget_part(item: BudgetVerdict, rows: "Entry") -> Part:
+def _budget_part(item: BudgetVerdict, rows: Entry) -> Part:
     from markupsafe import Markup
 
     result = _result(item)
@@ -208,9 +215,7 @@ def _budget_part(item: BudgetVerdict, rows: "Entry") -> Part:
     )
 
 
-def _mark(rows: "Entry", item: ExerciseVerdict | BudgetVerdict) -> "Mark":
-    from autograder.gradebook import Mark
-
+def _mark(rows: Entry, item: ExerciseVerdict | BudgetVerdict) -> Mark:
     return rows.marks.get(f"check_{item.name}", Mark(item.possible, item.points))
 
 

@@ -20,7 +20,8 @@ from typing import Any, Self
 
 from autograder import feedback
 from autograder.classroom import CONFIGURATION
-from autograder.gradebook import Entry, Graded, Layout, opened
+from autograder.entries import Entry, Graded, Layout
+from autograder.gradebook import opened
 from autograder.penalties import Penalties
 from autograder.settings import Settings
 from autograder.verdicts import BudgetVerdict, ExerciseVerdict, Submission, SubmissionVerdict
