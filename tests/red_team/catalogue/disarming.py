@@ -200,7 +200,7 @@ ATTACKS = of_group(
             sys.path.clear()
             return 0 * x
         """), others=False),
-    Attack("shadowed toolkit", "nutshell, numpy and torch in sys.modules are replaced by modules of its own", NOTHING, {
+    Attack("toolkit replaced in memory", "nutshell, numpy and torch in sys.modules are replaced by modules of its own", NOTHING, {
         "half": text("""
             import sys, types
             fake = types.ModuleType("nutshell.expect")

@@ -197,8 +197,8 @@ ATTACKS = of_group(
                     pass
             return 0 * x
         """)),
-    Attack("the judge's memory by broadcasting", "a thin tensor, which with the judge's own would become hundreds of gigabytes", (WRONG, OUTPUT), {
-        "softplus": "def softplus(x):\n    return torch.zeros(4_000_000, 1, dtype=x.dtype) + 0 * x.sum()\n"}, item="softplus"),
+    Attack("the judge's memory by broadcasting", "a thin tensor, which with the judge's own becomes 6 GB", (WRONG, OUTPUT), {
+        "softplus": "def softplus(x):\n    return torch.zeros(700_000, 1, dtype=x.dtype)\n"}, item="softplus"),
     Attack("the judge's memory by text", "a list in which one text is long: as an array every one would be", (WRONG, OUTPUT), half("""
         def half(x):
             return ["x" * 4_000_000] + ["y"] * 400

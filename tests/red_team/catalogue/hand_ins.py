@@ -118,7 +118,7 @@ def trained_on_test() -> bytes:
     torch.manual_seed(0)
     network = checkpoints.load("lenet-300-100").train()
     test = data.load("mnist").test
-    images, labels = test.normalised() if hasattr(test, "normalised") else _images(test)
+    images, labels = test.inputs(), test.labels
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
     for _ in range(8):
         for chosen in torch.randperm(len(labels)).split(128):
@@ -126,11 +126,6 @@ def trained_on_test() -> bytes:
             nn.functional.cross_entropy(network(images[chosen]), labels[chosen]).backward()
             optimiser.step()
     return saved(network.eval())
-
-
-def _images(split: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (split.mean, split.std))
-    return (split.images.float() / 255 - mean) / std, split.labels
 
 
 def cycle(found: dict[str, Any]) -> None:
@@ -158,7 +153,7 @@ POISONED = of_group(
     Attack("an encoding called pickle", "a tensor that asks to be unpickled", REFUSE, files=tensor("fc2.bias", [[100], 400, "pickle"]), item="small", says="pickle"),
     Attack("code in the header", "a key called code", REFUSE, files=header(lambda h: h.update(code="import os")), item="small", says="code"),
     Attack("NaN in the weights", "a payload that holds no numbers", REFUSE, files=file(lambda: _with_nan()), item="small", says="not a number"),
-    Attack("cut off", "the first half of a file", REFUSE, files=file(lambda: honest()[: len(honest()) // 2]), item="small"),
+    Attack("a file cut off", "the first half of a file", REFUSE, files=file(lambda: honest()[: len(honest()) // 2]), item="small"),
     Attack("a bit flipped", "one bit of the payload", REFUSE, files=file(lambda: honest()[:-100] + bytes([honest()[-100] ^ 1]) + honest()[-99:]), item="small", says="check sum"),
     Attack("bytes behind the end", "more payload than the header speaks of", REFUSE, files=file(lambda: honest() + b"\0" * 64), item="small"),
     Attack("an exabyte of header", "a header's length beyond the file", REFUSE, files=file(

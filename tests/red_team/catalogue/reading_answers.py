@@ -131,7 +131,7 @@ ATTACKS = of_group(
                     found += data.count(word)
         return found > 8  # its own two words are there, and copies of them in what was read
         """)),
-    Attack("open descriptors", "reads whatever is open", (WRONG,), seen("""
+    Attack("descriptors read", "reads whatever is open", (WRONG,), seen("""
         import os
         for number in os.listdir("/proc/self/fd"):
             try:
@@ -174,7 +174,7 @@ ATTACKS = of_group(
 
 
 def half(x):
-    rng = np.random.default_rng([0, __import__("zlib").crc32(b"twice_the_half_is_the_whole")])
+    rng = np.random.default_rng([0, __import__("zlib").crc32(b"half_of_small_numbers")])
     for size in (1, 5):
         public = rng.normal(size=size)
         known[public.tobytes()] = public - public / 2

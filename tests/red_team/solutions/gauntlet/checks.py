@@ -27,11 +27,11 @@ MARKED = 4815162.25  # hidden inputs are this much, and a little more
 
 
 @check("half")
-def twice_the_half_is_the_whole(learner, reference, rng):
-    """Twice the half is the whole"""
+def half_of_small_numbers(learner, reference, rng):
+    """Half of every number comes, in its shape"""
     for size in (1, 5):
         x = rng.normal(size=size)
-        expect.close(2 * learner.half(x), x, "twice the half")
+        expect.close(learner.half(x), x / 2, "the half")
 
 
 @check("half", hidden=True)
@@ -54,8 +54,9 @@ def softplus_has_the_right_slope(learner, reference, rng):
 @check("softplus", hidden=True)
 def softplus_of_marked_numbers(learner, reference, rng):
     """Large numbers don't overflow"""
-    x = torch.from_numpy(_marked(rng, 4))
-    expect.close(learner.softplus(x), reference.softplus(x), "the softplus of large numbers", rtol=1e-12)
+    x = torch.from_numpy(_marked(rng, 1000))
+    error = (learner.softplus(x) - reference.softplus(x)).abs().max()  # a thin answer becomes a large one here
+    expect.that(float(error) <= 1e-6, "an error of at most 1e-6", expect.show(float(error)))
 
 
 @check("Scale")

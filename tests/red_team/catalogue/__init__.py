@@ -1,0 +1,36 @@
+"""All attacks and controls, by the classes of ``red-team.md`` and some more."""
+
+from tests.red_team.attack import Attack
+from tests.red_team.catalogue import (
+    controls,
+    disarming,
+    eating_the_machine,
+    ending_early,
+    hand_ins,
+    leaks,
+    lying_objects,
+    markup,
+    never_ending,
+    reaching_out,
+    reading_answers,
+    strange_scores,
+    tampered_notebooks,
+    writing_marks,
+)
+
+ATTACKS: list[Attack] = [
+    *lying_objects.ATTACKS,
+    *reading_answers.ATTACKS,
+    *writing_marks.ATTACKS,
+    *disarming.ATTACKS,
+    *strange_scores.ATTACKS,
+    *ending_early.ATTACKS,
+    *never_ending.ATTACKS,
+    *eating_the_machine.ATTACKS,
+    *reaching_out.ATTACKS,
+    *tampered_notebooks.ATTACKS,
+    *hand_ins.ATTACKS,
+    *markup.ATTACKS,
+    *leaks.ATTACKS,
+]
+CONTROLS: list[Attack] = controls.CONTROLS

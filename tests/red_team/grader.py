@@ -1,0 +1,41 @@
+"""``nutshell`` for the red team's classroom, as a program of its own: its units are those beside this file.
+
+``grader.py classroom DIR`` and ``grader.py grade DIR [LEVEL [WORKERS]]``; grading has short limits, so that what never
+ends costs little, and prints the summary as JSON.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[0] = os.environ.get("NUTSHELL_UNITS", str(HERE))  # where solutions/ stands; it comes first
+sys.path.append(str(HERE.parents[1]))
+
+
+def limits() -> object:
+    """Enough for honest work on small inputs, and little for the rest."""
+    from autograder.sandbox import Limits
+
+    return Limits(request=3.0, submission=15.0, memory=1 << 30, disk=128 << 20, files=2_000)
+
+
+def main() -> int:
+    """Run one of the two commands."""
+    command, folder, *rest = sys.argv[1:]
+    if command == "classroom":
+        from autograder import classroom
+
+        classroom.make(Path(folder))
+        return 0
+    from autograder.grading import grade
+
+    level = rest[0] if rest and rest[0] != "-" else None
+    summary = grade(Path(folder), level=level, workers=int(rest[1]) if len(rest) > 1 else None, limits=limits())  # type: ignore[arg-type]
+    print(json.dumps(summary.as_data()))
+    return 3 if summary.trouble else 1 if summary.refused else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
