@@ -1,6 +1,8 @@
 """One worker process: a judge with its sandbox, which lives as long as the process. Local pools and Dask call it."""
 
 import atexit
+import contextlib
+import io
 import threading
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
@@ -49,7 +51,7 @@ def work(task: Task, orders: Orders) -> SubmissionVerdict | Failure:
     """Grade one submission in this process's sandbox; what goes wrong here is returned, so that it can cross."""
     from autograder import judge
 
-    with _lock:
+    with _lock, contextlib.redirect_stderr(io.StringIO()):  # the coordinator has said already which data are in use
         try:
             return judge.grade(task, sandbox(orders))
         except Trouble as error:
