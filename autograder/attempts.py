@@ -1,7 +1,7 @@
 """What the self-test tries inside a sandbox; each of these must come to nothing. Only the standard library.
 
-The text of this file is run as a cell of a learner's would be. Every ``attempt_…`` gives the words for what it managed to
-do, or an empty string.
+The text of this file is run as a cell of a learner's would be. Every ``attempt_…`` gives the words for what it managed
+to do, or nothing.
 """
 
 import contextlib

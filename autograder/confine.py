@@ -72,7 +72,7 @@ def limit_process(limits: Mapping[str, Any]) -> None:
     Parameters
     ----------
     limits : dict
-        ``address_space``, ``file_size`` in bytes, ``descriptors``, ``submission`` in seconds, and ``processes`` or None.
+        ``address_space``, ``file_size`` in bytes, ``descriptors``, ``submission`` in seconds; ``processes`` or None.
     """
     for name, value in (
         (resource.RLIMIT_CORE, 0),

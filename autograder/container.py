@@ -1,7 +1,7 @@
 """A container for each submission, by docker or podman, with the same limits; where bubblewrap can't be had.
 
-The image is empty: what bubblewrap would show is mounted into it read-only, so nothing is downloaded and both levels run
-the same environment.
+The image is empty: what bubblewrap would show is mounted into it read-only, so nothing is downloaded and both levels
+run the same environment.
 """
 
 import io
@@ -13,7 +13,7 @@ import subprocess
 import tarfile
 from socket import socket
 
-from autograder import bubblewrap
+from autograder import bubblewrap, seccomp
 from autograder.fork_server import SCRATCH
 from autograder.limits import Limits, for_kernel
 from autograder.programs import Starter
@@ -46,8 +46,8 @@ def program() -> str:
     raise Trouble("No containers here: " + "; ".join(said) + ".")
 
 
-def arguments(engine: str, name: str, limits: Limits, seen: bubblewrap.View) -> list[str]:
-    """The whole command line for one submission.
+def arguments(engine: str, name: str, limits: Limits, seen: bubblewrap.View, rules: int) -> list[str]:
+    """The command line for one submission, up to the arguments of the fork server's program.
 
     Parameters
     ----------
@@ -59,6 +59,8 @@ def arguments(engine: str, name: str, limits: Limits, seen: bubblewrap.View) -> 
         Of the submission.
     seen : View
         What is mounted, read-only.
+    rules : int
+        Descriptor that the program reads the refused system calls from.
     """
     line = [
         engine, "run", "--rm", "--interactive", "--name", name,
@@ -66,16 +68,17 @@ def arguments(engine: str, name: str, limits: Limits, seen: bubblewrap.View) -> 
         "--read-only",  # the image too; the folders below are all that can be written
         "--cap-drop", "ALL",
         "--security-opt", "no-new-privileges",
+        "--security-opt", f"seccomp=/dev/fd/{rules}",
         "--user", f"{bubblewrap.NOBODY}:{bubblewrap.NOBODY}",
         "--memory", str(limits.memory + limits.disk),
         "--memory-swap", str(limits.memory + limits.disk),
         "--pids-limit", str(limits.processes),
-        "--ulimit", "core=0",
         "--shm-size", str(limits.disk // 3),
         "--hostname", "sandbox",
         "--workdir", "/",
-        "--init",
     ]  # fmt: skip
+    if engine == "podman":
+        line += ["--ulimit", "host"]  # its own may be above this host's; the program inside sets lower ones
     for folder in ("/tmp", SCRATCH):
         line += ["--tmpfs", f"{folder}:rw,nosuid,nodev,mode=1777,size={limits.disk // 3}"]
     for inside, outside in seen.shown.items():
@@ -85,8 +88,7 @@ def arguments(engine: str, name: str, limits: Limits, seen: bubblewrap.View) -> 
     for variable, value in bubblewrap.environment().items():
         line += ["--env", f"{variable}={value}"]
     last = str(int(limits.submission) + 60)  # seconds; should the judge be gone by then, this ends it
-    words = ["--once", json.dumps(for_kernel(limits, own_user=False))]
-    return [*line, IMAGE, "timeout", "-s", "KILL", last, *bubblewrap.PROGRAM, *words]
+    return [*line, IMAGE, "timeout", "-s", "KILL", last, *bubblewrap.PROGRAM]
 
 
 def image(links: dict[str, str]) -> bytes:
@@ -127,10 +129,14 @@ def test() -> None:
     """
     engine = program()
     prepare(engine)
-    line = arguments(engine, f"nutshell-{os.getpid()}-test", Limits(), bubblewrap.view())
-    answer = _ask(*["--try-once" if word == "--once" else word for word in line])
-    if answer.returncode != 0:
-        raise Trouble(f"{engine} can't start a container: {answer.stderr.decode(errors='replace').strip()[-500:]}")
+    with _start(engine, f"nutshell-{os.getpid()}-test", Limits(), bubblewrap.view(), "--try-once") as process:
+        try:
+            _, error = process.communicate(timeout=ANSWER)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            error = b"it gave no answer"
+    if process.returncode != 0:
+        raise Trouble(f"{engine} can't start a container: {error.decode(errors='replace').strip()[-500:]}")
 
 
 def starter(limits: Limits) -> Starter:
@@ -141,12 +147,23 @@ def starter(limits: Limits) -> Starter:
 
     def start(wire: socket) -> ProgramKeeper:
         name = f"nutshell-{os.getpid()}-{next(_numbers)}"
-        process = subprocess.Popen(
-            arguments(engine, name, limits, seen), stdin=wire, stdout=wire, stderr=subprocess.PIPE, cwd="/"
-        )
-        return _Container(process, engine, name)
+        return _Container(_start(engine, name, limits, seen, "--once", wire.fileno()), engine, name)
 
     return start
+
+
+def _start(
+    engine: str, name: str, limits: Limits, seen: bubblewrap.View, how: str, wire: int = subprocess.DEVNULL
+) -> subprocess.Popen:
+    rules = seccomp.as_file(seccomp.profile())
+    try:
+        line = arguments(engine, name, limits, seen, rules)
+        words = [how, json.dumps(for_kernel(limits, own_user=False))]
+        return subprocess.Popen(
+            [*line, *words], stdin=wire, stdout=wire, stderr=subprocess.PIPE, pass_fds=[rules], cwd="/"
+        )
+    finally:
+        os.close(rules)
 
 
 class _Container(ProgramKeeper):

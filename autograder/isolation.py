@@ -1,4 +1,4 @@
-"""Which level of isolation is used, and the test that it holds: never a weaker one than was asked for, never silently."""
+"""Which level of isolation is used, and the test that it holds: never a weaker one than asked for, never silently."""
 
 import importlib.util
 import os
@@ -16,15 +16,17 @@ from nutshell.wire.channel import Ended
 from nutshell.wire.running import CRASH, OUTPUT
 from nutshell.wire.standins import Implementation
 
-SWITCHES = {  # settings of Linux that forbid user namespaces, the value that does, and the way out
-    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": ("1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0"),
-    "/proc/sys/kernel/unprivileged_userns_clone": ("0", "sysctl kernel.unprivileged_userns_clone=1"),
-    "/proc/sys/user/max_user_namespaces": ("0", "sysctl user.max_user_namespaces=10000"),
+SWITCHES = {  # settings of Linux that forbid user namespaces: the value that does, and the one that doesn't
+    "kernel.apparmor_restrict_unprivileged_userns": ("1", "0"),
+    "kernel.unprivileged_userns_clone": ("0", "1"),
+    "user.max_user_namespaces": ("0", "10000"),
 }
+SETTINGS = Path("/proc/sys")
 FORGED = "import os, struct, stat\n" + (
     "for number in range(3, 64):\n"
     "    try:\n"
-    "        if stat.S_ISSOCK(os.fstat(number).st_mode): os.write(number, struct.pack('<Q', 1 << 40))\n"
+    "        if stat.S_IFMT(os.fstat(number).st_mode) in (stat.S_IFSOCK, stat.S_IFIFO):\n"
+    "            os.write(number, struct.pack('<Q', 1 << 40))\n"
     "    except OSError: continue\n"
 )
 
@@ -79,7 +81,7 @@ def _container_instead(why: str, said: Callable[[str], None]) -> str:
     except Trouble as error:
         raise Trouble(
             f"Nothing here can isolate submissions.\n{why}\n{error}\n"
-            "Install bubblewrap, podman or docker. For your own work only, --isolation process grades without isolation."
+            "Install bubblewrap, podman or docker. For your own work only, --isolation process does without."
         ) from None
     said(f"Isolation: container. {why}")
     return "container"
@@ -87,10 +89,10 @@ def _container_instead(why: str, said: Callable[[str], None]) -> str:
 
 def advice() -> str:
     """What forbids user namespaces on this machine, with the command that allows them; empty if nothing is known to."""
-    for path, (value, command) in SWITCHES.items():
-        file = Path(path)
-        if file.is_file() and file.read_text().strip() == value:
-            return f" This system forbids user namespaces ({path} is {value}); root can allow them: {command}"
+    for name, (forbids, allows) in SWITCHES.items():
+        file = SETTINGS / name.replace(".", "/")
+        if file.is_file() and file.read_text().strip() == forbids:
+            return f" This system forbids user namespaces; root can allow them: sysctl {name}={allows}"
     return ""
 
 
@@ -111,7 +113,8 @@ def self_test(box: Sandbox, secrets: Sequence[Path] = ()) -> None:
     """
     if box.level == "process":
         return
-    with _listener(socket.AF_INET, ("127.0.0.1", 0)) as local, _listener(socket.AF_UNIX, "\0nutshell-%d" % os.getpid()) as named:
+    name = f"\0nutshell-{os.getpid()}"  # a socket without a file
+    with _listener(socket.AF_INET, ("127.0.0.1", 0)) as local, _listener(socket.AF_UNIX, name) as named:
         given = known(box, secrets)
         given |= {"port": local.getsockname()[1], "socket": named.getsockname()}
         with box.child({}) as child:
@@ -151,7 +154,8 @@ def _unseen(folder: Path, seen: bubblewrap.View) -> list[str]:
     if seen.path_of(folder) is not None:
         return []  # the whole folder is shown, for the environment; secrets in it are tested by themselves
     shown = [Path(outside).resolve() for outside in seen.shown.values()]
-    return [item.name for item in folder.iterdir() if not any(path.is_relative_to(item.resolve()) for path in shown)][:1000]
+    unseen = [item for item in folder.iterdir() if not any(path.is_relative_to(item.resolve()) for path in shown)]
+    return [item.name for item in unseen[:1000]]
 
 
 def _flood(child: Any) -> None:

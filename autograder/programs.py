@@ -34,8 +34,8 @@ def bubblewrap_starter(way: bubblewrap.Way, limits: Limits) -> Starter:
                 limits=limits,
                 descriptors=[writing],
                 options=["--info-fd", str(writing)],
-                stdin=wire,
-                stdout=wire,
+                stdin=wire.fileno(),
+                stdout=wire.fileno(),
             )
             os.close(writing)
             said = information.readline() + information.readline()
@@ -82,8 +82,8 @@ def process_starter(limits: Limits) -> Starter:
         }
         process = subprocess.Popen(
             [sys.executable, "-u", fork_server.__file__, "--once", json.dumps(for_kernel(limits, own_user=False))],
-            stdin=wire,
-            stdout=wire,
+            stdin=wire.fileno(),
+            stdout=wire.fileno(),
             stderr=subprocess.PIPE,
             env=environment,
             cwd=folder,

@@ -89,7 +89,9 @@ class Sandbox:
             self._watchdog.watch(child)
         except (Lost, OSError) as error:
             self._end_server()
-            raise error if isinstance(error, Lost) else Lost(f"A child of the sandbox doesn't start: {error}.") from None
+            if isinstance(error, Lost):
+                raise
+            raise Lost(f"A child of the sandbox doesn't start: {error}.") from None
         return child
 
     def close(self) -> None:

@@ -6,9 +6,11 @@ namespace (a virtual machine's ``AF_VSOCK``). Everything else is held by namespa
 """
 
 import errno
+import json
 import os
 import platform
 import struct
+from typing import Any
 
 # Linux system call numbers, from <asm/unistd.h>.
 CALLS: dict[str, dict[str, int]] = {
@@ -72,12 +74,39 @@ def program(machine: str | None = None) -> bytes | None:
     return b"".join(steps)
 
 
-def as_file(filter_program: bytes) -> int:
-    """A descriptor that the filter can be read from, once."""
-    reading, writing = os.pipe()
-    os.write(writing, filter_program)
-    os.close(writing)
-    return reading
+def profile() -> bytes:
+    """The same rules for docker and podman, as JSON. Podman's own ones allow new user namespaces.
+
+    Examples
+    --------
+    >>> json.loads(profile())["defaultAction"]
+    'SCMP_ACT_ALLOW'
+    """
+
+    def rule(names: list[str], number: int, **more: Any) -> dict[str, Any]:
+        return {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": number, **more}
+
+    def argument(operation: str, value: int, masked: int = 0) -> list[dict[str, Any]]:
+        return [{"index": 0, "op": operation, "value": value, "valueTwo": masked}]
+
+    new_user = argument("SCMP_CMP_MASKED_EQ", _NEWUSER, _NEWUSER)
+    unlisted = [family for family in range(max(FAMILIES)) if family not in FAMILIES]
+    rules = [
+        rule(sorted(CALLS["x86_64"]), errno.EPERM),
+        rule(["clone3"], errno.ENOSYS),
+        *(rule([name], errno.EPERM, args=new_user) for name in ("clone", "unshare")),
+        *(rule(["socket"], errno.EAFNOSUPPORT, args=argument("SCMP_CMP_EQ", family)) for family in unlisted),
+        rule(["socket"], errno.EAFNOSUPPORT, args=argument("SCMP_CMP_GT", max(FAMILIES))),
+    ]
+    return json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}).encode()
+
+
+def as_file(contents: bytes) -> int:
+    """A descriptor that these bytes can be read from; close it after use."""
+    descriptor = os.memfd_create("seccomp")
+    os.write(descriptor, contents)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
