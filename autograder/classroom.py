@@ -63,22 +63,22 @@ submitted/           put what comes back here:  submitted/STUDENT/{example}/{exa
 
 Run these in this folder, with the course's environment active (its programs on PATH):
 
-  nbgrader autograde {example}            grade every submission of a unit
-  nbgrader generate_feedback {example}    write feedback/STUDENT/{example}/{example}.html
+  nutshell grade .                         grade what is new: isolated, in parallel, into gradebook and feedback/
+  nutshell report .                        the class on one page, and a table for a spreadsheet
   nbgrader export                          marks as grades.csv
   jupyter lab                              then Formgrader in the Nbgrader menu
 
-autograde ends with 0 when every submission is graded, else with 1. Where the grader itself isn't ready (no {seed},
-a broken unit, only a stand-in for a budget's data set), it says so and leaves the submission ungraded; to rehearse
-with stand-ins, set NUTSHELL_ALLOW_STAND_INS=1. nutshell ends with 0 when all went well, 1 when the answer is no,
-2 when the call was wrong, 3 for trouble of the machine. One check may take 30 seconds (not on Windows).
+nutshell ends with 0 when all went well, 1 when the answer is no (a submission was refused), 2 when the call was wrong,
+3 for trouble of the machine, which never costs a learner a mark. Where only a stand-in for a budget's data set is to
+be had, nothing is graded; to rehearse with stand-ins, set NUTSHELL_ALLOW_STAND_INS=1. docs/instructors.md, in the
+course's folder, says more.
 
-A submission must keep its notebook's name, {example}.ipynb. "checksum has changed" warnings are expected where learners
-edited cells; given cells and check cells are put back as they were.
+A submission must keep its notebook's name, {example}.ipynb. Given cells and check cells are put back as they were.
 
-Learners' code runs in the same process as the checks here, so these marks are untrusted: somebody who tries can forge
-them. Look at a submission's code before its marks count for much. Feedback is untrusted too: what learners' code
-prints or stores while it is graded can carry the hidden cases into it.
+nbgrader's own grading works here too: nbgrader autograde {example}, then nbgrader generate_feedback {example}.
+Learners' code runs in the same process as the checks then, so these marks are untrusted: somebody who tries can forge
+them, and what learners' code prints or stores can carry the hidden cases into the feedback. One check may take 30
+seconds (not on Windows), and "checksum has changed" warnings are expected.
 """
 
 

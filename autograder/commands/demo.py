@@ -39,6 +39,7 @@ def _show(report: "Report") -> None:
     from rich.table import Table
 
     from autograder.demo import STUDENTS
+    from nutshell.wire.running import NOT_DONE
 
     console = Console()
     table = Table(title="Marks", title_justify="left")
@@ -64,16 +65,17 @@ def _show(report: "Report") -> None:
     for budget in report.budgets:
         for row in budget["rows"]:
             numbers = (f"{row['value']:,.6g}", f"{row['limit']:,.6g}", f"{100 * row['share']:.0f} %")
-            budgets.add_row(budget["student"], budget["budget"], row["metric"], *numbers)
+            budgets.add_row(budget["student"], budget["name"], row["metric"], *numbers)
         if budget["reason"]:
-            budgets.add_row(budget["student"], budget["budget"], "refused", budget["reason"], "", "")
+            words = "not handed in" if budget["status"] == NOT_DONE else f"refused: {budget['reason']}"
+            budgets.add_row(budget["student"], budget["name"], words, "", "", "")
     if report.budgets:
         console.print(budgets)
     for data in sorted({budget["data"] for budget in report.budgets if "stand-in" in budget["data"]}):
         click.echo(f"Budgets were measured on {data}: this machine lacks the real data, so these numbers mean nothing.")
-    click.echo(f"{report.graded} submissions were graded now. The feedback for learners, to open in a browser:")
+    click.echo(f"{report.graded} submissions were graded now ({report.isolation}). Feedback, to open in a browser:")
     for path in report.feedback:
         click.echo(f"  {path}")
     click.echo(
-        f"The classroom itself is {report.folder}; {report.folder / 'README.txt'} has the commands for nbgrader."
+        f"The classroom itself is {report.folder}; {report.folder / 'README.txt'} says what can be done with it."
     )
