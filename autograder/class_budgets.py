@@ -89,6 +89,8 @@ class BudgetReport:
         Best first: by marks, then accuracy, then size.
     reference : Network, optional
         The course's own result, measured alike.
+    no_reference : str
+        Why it isn't there.
     size_words : str
         What the picture's axis of sizes shows.
     size_limit, size_ends_at, accuracy_limit, accuracy_ends_at : float, optional
@@ -107,6 +109,7 @@ class BudgetReport:
     counts: Mapping[str, int]
     networks: tuple[Network, ...]
     reference: Network | None = None
+    no_reference: str = ""
     size_words: str = ""
     size_limit: float | None = None
     size_ends_at: float | None = None
@@ -144,8 +147,16 @@ class BudgetTally:
             self._networks.append(network)
             self._data[verdict.data] += 1
 
-    def report(self, marks: Sequence[float], reference: BudgetResult | None = None) -> BudgetReport:
-        """What was collected; ``marks`` are those in the gradebook, ``reference`` the course's own result."""
+    def report(self, marks: Sequence[float], reference: "BudgetResult | str" = "") -> BudgetReport:
+        """What was collected.
+
+        Parameters
+        ----------
+        marks : sequence of float
+            Those in the gradebook.
+        reference : BudgetResult or str
+            The course's own result, or why there is none.
+        """
         networks = _with_best(self._networks)
         networks.sort(key=lambda network: (-network.points, -network.accuracy, network.size, network.student))
         limits = {column.key: column for column in self.columns}
@@ -159,7 +170,8 @@ class BudgetTally:
             columns=self.columns,
             counts={status: self._counts[status] for status in by_status(self._counts)},
             networks=tuple(networks),
-            reference=self._reference(reference),
+            reference=None if isinstance(reference, str) else self._reference(reference),
+            no_reference=reference if isinstance(reference, str) else "",
             size_words=size.words if size else METRICS["bytes"].row,
             size_limit=size.limit if size else None,
             size_ends_at=size.ends_at if size else None,
@@ -184,18 +196,15 @@ class BudgetTally:
             self._dense = figures["error_percent"] - values["points_lost"]
         return Network(who, status, points, values, figures, size, 100.0 - figures["error_percent"])
 
-    def _reference(self, result: BudgetResult | None) -> Network | None:
-        if result is None or result.measurement is None or (self._data and result.data not in self._data):
+    def _reference(self, result: BudgetResult) -> Network | None:
+        if result.measurement is None or (self._data and result.data not in self._data):
             return None
         rows = [{"metric": row.metric, "value": row.value} for row in result.rows]
         return self._network("", "OK", result.points, rows, result.measurement.to_dict())
 
 
-def reference_result(budget: Budget) -> BudgetResult | None:
-    """The course's own result, ``results/<file>``, measured here; None if it isn't there, or its data aren't.
-
-    Nothing is downloaded for it.
-    """
+def reference_result(budget: Budget) -> BudgetResult | str:
+    """The course's own result, ``results/<file>``, measured here, or why it isn't; nothing is downloaded for it."""
     from nutshell import results
     from nutshell.budget import judge
     from nutshell.data import source_of
@@ -204,14 +213,15 @@ def reference_result(budget: Budget) -> BudgetResult | None:
 
     try:
         kept = results.folder() / budget.file
-        source = source_of(budget.data)
-        places = (place for place in (data_folder(), cache_folder()) if place is not None)
-        if not kept.is_file() or not any(locate(source, place) for place in places):
-            return None
+        if not kept.is_file():
+            return f"there is no {kept}"
+        places = [place for place in (data_folder(), cache_folder()) if place is not None]
+        if not any(locate(source_of(budget.data), place) for place in places):
+            return f"{budget.data} isn't on this machine; nutshell data fetch {budget.data} gets it"
         result = judge(budget, kept)
-    except NutshellError:  # damaged data or no results/ here: the report does without
-        return None
-    return None if result.reason else result
+    except NutshellError as error:
+        return str(error)
+    return result.reason or result
 
 
 def _column(limit: Limit) -> Column:

@@ -11,7 +11,7 @@ from nutshell.checks import Exercise
 from nutshell.wire.running import INFRA, NOT_DONE, OK, RAISED, STATUSES, WRONG, Verdict
 from nutshell.wire.show import clean
 
-MOST_MESSAGES = 6  # of an exercise that are shown
+MOST_MESSAGES = 5  # of an exercise that are shown
 MOST_NAMES = 12  # of students beside a message
 MOST_OF_ONE = 4  # messages of one student about one exercise that count; bounds memory too
 _LONGEST = 400  # characters of a message
@@ -221,7 +221,7 @@ def _words_of(verdict: Verdict) -> tuple[str, bool]:
     if verdict.status == RAISED:
         return _cut(verdict.got) or "An error", True
     if verdict.status == WRONG:
-        return _cut(verdict.cause or f"Not so: {verdict.title}"), False
+        return _cut(verdict.cause or f"“{verdict.title}” doesn't hold."), False
     return _PLAIN.get(verdict.status, verdict.status), False
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autograder.class_budgets import BudgetReport
+from autograder.class_data import GRADED, MISSING, REFUSED, TROUBLE, WAITING, LabReport, Report, StudentLine
 from autograder.class_pictures import budget_picture, marks_picture, marks_words
-from autograder.class_report import GRADED, MISSING, REFUSED, TROUBLE, WAITING, LabReport, Report
 from nutshell.errors import WrongUse
 from nutshell.wire.running import INFRA, NOT_DONE, OK
 from nutshell.wire.show import WORDS, clean, number
@@ -59,13 +59,14 @@ def table(report: Report) -> str:
     writer.writerow(["student", *(("first name", "last name") if named else ()),
                      *(harmless(head) for lab in report.labs for head in _heads(lab))])
     measured = [[_measured(budget) for budget in lab.budgets] for lab in report.labs]
+    flags = {lab.name: _flags(lab) for lab in report.labs}
     order = report.labs[0].students if report.labs else ()
     for row, who in enumerate(order):
         line: list[Any] = [harmless(who.student)]
         if named:
             line += [harmless(who.first), harmless(who.last)]
         for lab, networks in zip(report.labs, measured, strict=True):
-            line += _cells(lab, row, networks)
+            line += _cells(lab, lab.students[row], networks, flags[lab.name].get(who.student, set()))
         writer.writerow(line)
     return out.getvalue()
 
@@ -124,13 +125,22 @@ def _measured(budget: BudgetReport) -> dict[str, list[str]]:
     }
 
 
-def _cells(lab: LabReport, row: int, networks: list[dict[str, list[str]]]) -> list[str]:
-    line = lab.students[row]
+def _flags(lab: LabReport) -> dict[str, set[str]]:
+    """Kinds of flags by student."""
+    kinds: dict[str, set[str]] = {}
+    for flag in lab.flags:
+        kinds.setdefault(flag.student, set()).add(flag.kind)
+    return kinds
+
+
+def _cells(
+    lab: LabReport, line: StudentLine, networks: list[dict[str, list[str]]], flags: set[str]
+) -> list[str]:
     parts = line.parts or {}
     possible = sum(lab.parts.values())
     cells = [line.state, _figure(line.points), _figure(possible), _figure(line.penalty), _figure(line.hours_late)]
     cells += [_figure(parts.get(name)) for name in lab.parts]
-    cells.append(harmless("; ".join(sorted({flag.kind for flag in lab.flags if flag.student == line.student}))))
+    cells.append(harmless("; ".join(sorted(flags))))
     for budget, found in zip(lab.budgets, networks, strict=True):
         cells += found.get(line.student, [""] * len(_figures(budget)))
     return cells
@@ -146,6 +156,7 @@ _STATUS_WORDS = {**WORDS, "REFUSED": "refused", OK: "passed", NOT_DONE: "not wri
 
 def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -156,8 +167,8 @@ def _environment() -> "Environment":
     )
     environment.filters |= {
         "number": number,
-        "clean": clean,
         "when": lambda text: datetime.fromisoformat(text).strftime("%d %B %Y, %H:%M UTC") if text else "",
+        "breakable": lambda name: Markup("_<wbr>").join(name.split("_")),  # it escapes the parts
         "percent": lambda share: f"{100 * share:.0f} %",
     }
     return environment

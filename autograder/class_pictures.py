@@ -18,11 +18,12 @@ from nutshell.wire.show import number
 
 if TYPE_CHECKING:
     from autograder.class_budgets import BudgetReport, Network
-    from autograder.class_report import LabReport
+    from autograder.class_data import LabReport
 
 MOST_VECTORS = 400  # points drawn one by one; more become pixels, which keeps the file small
 MOST_LABELS = 5
 _SETTINGS: dict[Any, Any] = {"svg.hashsalt": "nutshell", "svg.fonttype": "none", "font.size": 9.5}
+_ON_WHITE: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
 Window = tuple[float, float, float, float]  # left, right, low, high
 _KINDS = (  # status or share of marks, words, marker, colour
     ("full", "full marks", "o", "blue"),
@@ -33,10 +34,11 @@ _KINDS = (  # status or share of marks, words, marker, colour
 
 def as_image(panel: Axes, alternative_text: str) -> str:
     """The picture as an ``<img>`` element that holds an SVG, sharp in print too."""
-    buffer = io.BytesIO()
+    buffer, figure = io.BytesIO(), panel.get_figure(root=True)
+    assert figure is not None
     with plt.rc_context(_SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has the letters of every name
-        panel.get_figure(root=True).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, dpi=130)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, dpi=130)
     data = base64.b64encode(buffer.getvalue()).decode()
     return f'<img src="data:image/svg+xml;base64,{data}" alt="{html.escape(alternative_text, quote=True)}">'
 
@@ -69,7 +71,7 @@ def marks_picture(lab: "LabReport") -> str:
         panel = axes(6.6, 2.9)
         counts, _, bars = panel.hist(points, bins=edges, color=PALETTE["sky"], edgecolor="white")
         label = [f"{count:,.0f}" if count else "" for count in counts]
-        panel.bar_label(bars, label, fontsize=8.5, padding=1)
+        panel.bar_label(bars, label, fontsize=8.5, padding=1, bbox=_ON_WHITE)
         panel.axvline(lab.marks.median, color=PALETTE["black"], label=f"median {number(lab.marks.median)}")
         panel.axvline(lab.marks.mean, color=PALETTE["vermilion"], ls="--", label=f"mean {number(lab.marks.mean)}")
         panel.set(xlabel=f"points, of {number(lab.marks.possible)}", ylabel="students", xlim=(0, edges[-1]))
@@ -219,5 +221,6 @@ def _draw_best(panel: Axes, budget: "BudgetReport", window: Window) -> None:
         if far and len(named) < MOST_LABELS:
             near_right = x > left + 0.75 * (right - left)
             panel.annotate(network.student, (x, y), xytext=(-6 if near_right else 6, 6), textcoords="offset points",
-                           ha="right" if near_right else "left", fontsize=8.5, parse_math=False)
+                           ha="right" if near_right else "left", fontsize=8.5, parse_math=False,
+                           bbox=_ON_WHITE, zorder=6)
             named.append((x, y))

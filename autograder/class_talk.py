@@ -8,8 +8,8 @@ from nutshell.wire.show import WORDS, number
 
 if TYPE_CHECKING:
     from autograder.class_budgets import BudgetReport
+    from autograder.class_data import LabReport
     from autograder.class_findings import ExerciseReport
-    from autograder.class_report import LabReport
 
 MOST = 3  # exercises
 WORTH_IT = 0.1  # share of failures from which an exercise is worth time in class
