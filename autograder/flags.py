@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autograder.borrowed import borrowed
 from autograder.verdicts import Flag
 from nutshell import artefact, checkpoints, meter, models
 from nutshell.budget import images as data_set
@@ -27,6 +28,8 @@ from nutshell.measure import hits, run
 if TYPE_CHECKING:
     from nutshell.artefact import Artefact
     from nutshell.budget import BudgetResult
+
+__all__ = ["CHANGED", "OUT_OF_LINE", "borrowed", "of_budget"]
 
 CHANGED, OUT_OF_LINE = "transformed images", "test out of line with validation"
 STANDARD_ERRORS = 3.0  # what chance explains
@@ -199,8 +202,9 @@ def guess(wrong: Tensor, signs: list[float], offset: float = 0.0, variance: floa
         return Guess(images, count, images * _share(middle), 0.0)
     _, spread = log_odds(wrong, expected=allowed)  # with the variance that the count has if all is well
     weights = torch.tensor([-1.0, *signs], dtype=torch.double)
-    error = math.sqrt(max(0.0, float(weights @ spread @ weights)) + variance)
     slope = allowed * (1 - allowed / images)  # images for each unit of log odds
+    one_image = 1 / slope**2  # no count is surer than that
+    error = math.sqrt(max(one_image, float(weights @ spread @ weights) + variance))
     return Guess(images, count, images * _share(middle), (allowed - count) / slope / error)
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from autograder import classroom, intake, isolation, keys, ready, settings, units
+from autograder import borrowed, classroom, intake, isolation, keys, ready, settings, units
+from autograder.limits import Limits
 from autograder.pool import Job, Pool
 from autograder.publisher import Publisher
-from autograder.sandbox import Limits
-from autograder.verdicts import Submission, SubmissionVerdict, Task, from_json
+from autograder.verdicts import Flag, Submission, SubmissionVerdict, Task, from_json
 from autograder.worker import Orders
 from nutshell.checks import Unit
 from nutshell.errors import Refused, Trouble, WrongUse
@@ -44,6 +44,8 @@ class Summary:
         ``student, assignment, kind, about, words``.
     marks : list of dict
         ``student, assignment, points, possible``.
+    budgets : list of dict
+        Each budget of each submission, as the judge measured it.
     seconds : float
         How long it took.
     """
@@ -56,6 +58,7 @@ class Summary:
     trouble: dict[tuple[str, str], str] = field(default_factory=dict)
     flags: list[dict[str, str]] = field(default_factory=list)
     marks: list[dict[str, Any]] = field(default_factory=list)
+    budgets: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
 
     def as_data(self) -> dict[str, Any]:
@@ -102,7 +105,7 @@ def grade(
     scheduler: str | None = None,
     level: str | None = None,
     limits: Limits | None = None,
-    said: Callable[[str], None] = lambda line: None,
+    said: Callable[[str], None] | None = None,
 ) -> Summary:
     """Grade what was handed in, and publish marks and feedback.
 
@@ -120,8 +123,8 @@ def grade(
         Isolation; the best that works here if left out, never ``"process"``.
     limits : Limits, optional
         For each submission.
-    said : callable
-        Told what an instructor should see while it runs.
+    said : callable, optional
+        Told what an instructor should know of the isolation; standard error if left out.
 
     Raises
     ------
@@ -135,6 +138,8 @@ def grade(
     run.summary.isolation = run.choose(level)
     with Pool(workers, scheduler, run.orders) as pool, run:
         run.all(pool)
+    for rows in (run.summary.marks, run.summary.budgets, run.summary.flags):
+        rows.sort(key=lambda row: (row["assignment"], row["student"]))
     run.summary.seconds = time.perf_counter() - started
     return run.summary
 
@@ -143,7 +148,12 @@ class Run:
     """One call of :func:`grade`: what there is to do, and what was done."""
 
     def __init__(
-        self, folder: Path, assignments: list[str], students: set[str], limits: Limits, said: Callable[[str], None]
+        self,
+        folder: Path,
+        assignments: list[str],
+        students: set[str],
+        limits: Limits,
+        said: Callable[[str], None] | None,
     ) -> None:
         self.folder, self.limits, self.said = folder, limits, said
         self.settings = settings.read(folder / settings.FILE, [source.unit for source in units.chosen(())])
@@ -151,6 +161,7 @@ class Run:
         self.seed = classroom.seed(folder)
         self.summary = Summary()
         self.verdicts = Verdicts(folder)
+        self.networks: dict[str, dict[str, dict[str, str]]] = {unit.folder: {} for unit in self.chosen}
         self.waiting: list[tuple[Unit, Submission, SubmissionVerdict]] = []
         self.again: list[Job] = []
         self.since = time.monotonic()
@@ -159,7 +170,7 @@ class Run:
         self.bar: Any = None
 
     def choose(self, level: str | None) -> str:
-        chosen = isolation.choose(level)
+        chosen = isolation.choose(level, self.said)
         secrets = tuple(str(self.folder / name) for name in (classroom.SEED, "gradebook.db", "source"))
         self.orders = Orders(chosen, self.limits, secrets)
         return chosen
@@ -208,6 +219,7 @@ class Run:
                 while pool.busy:
                     self.collect(pool)
             self.publish()
+        self.compare_networks()
 
     def new_ones(self) -> Iterator[Job]:
         """Submissions without a verdict; those with one are published on the way where that is needed."""
@@ -263,14 +275,30 @@ class Run:
     def done(self, unit: Unit, submission: Submission, verdict: SubmissionVerdict) -> None:
         """A submission has its verdict: note it, and queue it for the gradebook where that is needed."""
         who = dict(student=submission.student, assignment=unit.folder)
-        self.summary.flags += [who | dict(kind=f.kind, about=f.about, words=f.words) for f in verdict.flags]
+        self.note(who, verdict.flags)
+        self.networks[unit.folder][submission.student] = borrowed.of_verdict(verdict)
         if not verdict.refused:
             self.summary.marks.append(who | dict(points=verdict.points, possible=verdict.possible))
+            self.summary.budgets += [who | vars(budget) for budget in verdict.budgets]
         if self.publisher.needed(submission, verdict.key):
             self.waiting.append((unit, submission, verdict))
             if len(self.waiting) >= BATCH:
                 self.publish()
         self.bar.update()
+
+    def compare_networks(self) -> None:
+        """Flag networks that are somebody else's too, for which the whole class has to be known."""
+        graded = {(student, unit.folder) for unit, student in self.work}
+        for unit in self.chosen:
+            everybody = self.networks[unit.folder]
+            if unit.budgets and len(everybody) < len(intake.students(self.folder, unit.folder)):
+                everybody = borrowed.kept(self.folder, unit.folder) | everybody
+            for student, flags in borrowed.borrowed(everybody).items():
+                if (student, unit.folder) in graded:
+                    self.note(dict(student=student, assignment=unit.folder), flags)
+
+    def note(self, who: dict[str, str], flags: Iterable[Flag]) -> None:
+        self.summary.flags += [who | dict(kind=f.kind, about=f.about, words=f.words) for f in flags]
 
     def publish(self) -> None:
         """Write what waits to the gradebook, in one transaction."""
