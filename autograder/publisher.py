@@ -293,6 +293,13 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return not path.is_symlink() and path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
+
+
 def _state(path: Path) -> list[int]:
     """Size and time of a file, by which a change of it shows; nothing if it isn't there."""
     try:
@@ -304,6 +311,8 @@ def _state(path: Path) -> list[int]:
 
 def _write(path: Path, content: bytes, mode: int = 0o644) -> Path:
     """Write a file all at once: its name never stands for half of it, and never leads elsewhere."""
+    if _holds(path, content):  # replacing a file waits for the disk on some file systems
+        return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".", suffix=".unfinished", dir=path.parent)
