@@ -119,7 +119,7 @@ def read_folder(place: Path, student: str, name: str, most: Mapping[str, int]) -
     wrong = wrong_with(student) or _wrong_with_student(student)
     if wrong:
         folder.refuse("", f"isn't read: the student's folder has a name that {wrong}", "Rename it.")
-    if not os.path.lexists(place / student / name):
+    if not os.path.islink(place / student) and not os.path.lexists(place / student / name):
         folder.refuse("", "isn't there", "Hand in the lab's folder under that name.")
     for last in range(TRIES):
         folder.files.clear()
@@ -174,7 +174,7 @@ def _wrong_with_student(name: str) -> str:
 
 def _read_all(folder: Folder, fd: int, most: Mapping[str, int]) -> bool:
     """Read an open folder; whether it stayed as it was meanwhile."""
-    whole, stamps, together = True, {}, 0
+    stamps, together = {}, 0
     for found in _walk(folder, fd, most):
         limit = most.get(found.path, MOST_BYTES)
         if found.size > limit:
@@ -182,23 +182,20 @@ def _read_all(folder: Folder, fd: int, most: Mapping[str, int]) -> bool:
         together += found.size
         if together > MOST_TOGETHER:
             folder.refuse("", f"has more than {MOST_TOGETHER:,} bytes together", FEWER)
-        content, same = _content(folder, found)
-        folder.files[found.path], stamps[found.path] = content, found.stamp
-        whole = whole and same
-    return whole and stamps == {found.path: found.stamp for found in _walk(folder, fd, most)}
+        folder.files[found.path], stamps[found.path] = _content(found), found.stamp
+    return stamps == {found.path: found.stamp for found in _walk(folder, fd, most)}
 
 
-def _content(folder: Folder, found: Found) -> tuple[bytes, bool]:
-    """A file's bytes, no more than it had when it was found, and whether it is still the same file."""
+def _content(found: Found) -> bytes:
+    """A file's bytes, no more than it had when it was found."""
     with _opened(found.name, found.folder) as file:
-        before = os.fstat(file)
-        if _stamp(before) != found.stamp:  # swapped: perhaps for something that isn't a file
-            return b"", False
-        parts, left = [], found.size + 1  # one more, to see whether it grew
+        if _stamp(os.fstat(file)) != found.stamp:
+            raise OSError(errno.ESTALE, "swapped, perhaps for something that is no file")
+        parts, left = [], found.size
         while left and (part := os.read(file, min(left, 2**20))):
             parts.append(part)
             left -= len(part)
-        return b"".join(parts), left == 1 and _stamp(os.fstat(file)) == found.stamp
+        return b"".join(parts)
 
 
 def _walk(
@@ -255,7 +252,7 @@ def _stamp(found: os.stat_result) -> tuple[int, ...]:
 
 @contextmanager
 def _entered(shown: str, name: str, parent: int) -> Iterator[int]:
-    """A folder in an open one, opened; refused under the path that is shown if it is anything else, a link above all."""
+    """A folder in an open one, opened; anything else, a link above all, is refused under the path that is shown."""
     kind = stat.S_IFMT(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
     if kind != stat.S_IFDIR:
         what = KINDS.get(kind, "a file")

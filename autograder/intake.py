@@ -111,7 +111,7 @@ def _cells(folder: Folder, lab: Lab, content: bytes | None) -> list[dict[str, An
 
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells", []), list):
         refuse("isn't a notebook: it is no JSON object with a list of cells")
-    if notebook.get("nbformat") != 4 or isinstance(notebook["nbformat"], bool) or "cells" not in notebook:
+    if notebook.get("nbformat") != 4 or "cells" not in notebook:
         refuse(f"has the format {_scalar(notebook.get('nbformat'))!r}, and must have nbformat 4")
     if len(notebook["cells"]) > MOST_CELLS:
         refuse(f"has {len(notebook['cells']):,} cells, and may have {MOST_CELLS:,}", "Delete cells that aren't needed.")

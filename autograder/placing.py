@@ -55,7 +55,8 @@ def _given_places(
         if cell.kind == GIVEN:
             gone = before is not None and before.kind == SOLUTION and before.name not in there
             wanted = there.get(cell.name, latest if gone else lower[cell.name])
-            found[cell.name] = latest = max(lower[cell.name], min(wanted, latest, upper[cell.name]))
+            found[cell.name] = max(lower[cell.name], min(wanted, latest, upper[cell.name]))
+            latest = found[cell.name] if cell.name in there else latest
     earliest = 0
     for cell in named:
         if cell.kind == GIVEN:
