@@ -26,7 +26,7 @@ _SETTINGS: dict[Any, Any] = {"svg.hashsalt": "nutshell", "svg.fonttype": "none",
 _ON_WHITE: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
 Window = tuple[float, float, float, float]  # left, right, low, high
 _KINDS = (  # status or share of marks, words, marker, colour
-    ("full", "full marks", "o", "blue"),
+    ("full", "inside all limits, full marks", "o", "blue"),
     ("some", "over a limit, some marks left", "^", "orange"),
     ("none", "over a limit, no marks left", "X", "vermilion"),
 )
@@ -79,16 +79,16 @@ def marks_picture(lab: "LabReport") -> str:
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12, min_n_ticks=2))
         panel.grid(axis="x", visible=False)
         panel.margins(y=0.12)
-        panel.legend(loc="upper left" if lab.marks.median > top / 2 else "upper right")
+        panel.figure.legend(loc="outside upper right", ncols=2, fontsize=8.5)
     return as_image(panel, f"Histogram of marks. {marks_words(lab)}")
 
 
 def budget_words(budget: "BudgetReport") -> str:
     """What the picture of a budget shows, in words."""
     kinds = _sorted_by_kind(budget)
-    said = ", ".join(f"{len(kinds[key])} with {words}" for key, words, _, _ in _KINDS if kinds[key])
+    said = "; ".join(f"{len(kinds[key]):,} {words}" for key, words, _, _ in _KINDS if kinds[key])
     best = [network for network in budget.networks if network.best]
-    text = f"{len(budget.networks):,} networks by {budget.size_words} and accuracy: {said}."
+    text = f"Networks by {budget.size_words} and accuracy: {said}."
     if best:
         smallest, most = min(best, key=lambda one: one.size), max(best, key=lambda one: one.accuracy)
         text += (
@@ -113,12 +113,12 @@ def budget_picture(budget: "BudgetReport") -> str:
         _draw_best(panel, budget, window)
         if budget.reference:
             x, y = _inside(budget.reference, window)
-            panel.plot(x, y, "*", ms=15, color=PALETTE["green"], mec="black", mew=0.7, zorder=5, ls="none",
+            panel.plot(x, y, "*", ms=20, color=PALETTE["green"], mec="black", mew=0.7, zorder=2.5, ls="none",
                        label="the course's own result")
         left, right, low, high = window
         panel.set(xlabel=budget.size_words, xlim=(left, right))
         panel.set(ylabel="accuracy on the test images, %", ylim=(low, high))
-        if left > 0 and right / left > 20:
+        if _is_log(window):
             panel.set_xscale("log")
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         panel.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
@@ -156,14 +156,24 @@ def _window(budget: "BudgetReport") -> Window:
     edges = [value for value in (budget.accuracy_limit, budget.accuracy_ends_at) if value is not None]
     if budget.reference:
         sizes, accuracies = sorted([*sizes, budget.reference.size]), sorted([*accuracies, budget.reference.accuracy])
-    left, right = min(sizes[0], *marks) if marks else sizes[0], max(_tenth(sizes, 0.95), *marks, sizes[0])
-    low, high = min(_tenth(accuracies, 0.05), *edges, accuracies[-1]), max(accuracies[-1], *edges, accuracies[0])
+    left, right = min(sizes[0], *marks) if marks else sizes[0], max(_quantile(sizes, 0.95), *marks, sizes[0])
+    low, high = min(_quantile(accuracies, 0.05), *edges, accuracies[-1]), max(accuracies[-1], *edges, accuracies[0])
     room_x, room_y = 0.08 * (right - left) or 0.1 * right or 1.0, 0.1 * (high - low) or 0.5
     top = min(high + room_y, 100.0 + room_y / 2)
     return max(left - room_x, 0.9 * left), right + room_x, max(low - room_y, 0.0), top
 
 
-def _tenth(values: Sequence[float], share: float) -> float:
+def _is_log(window: Window) -> bool:
+    return window[0] > 0 and window[1] / window[0] > 20
+
+
+def _across(size: float, window: Window) -> float:
+    """Where a size lies between left (0) and right (1)."""
+    left, right = window[:2]
+    return math.log(size / left) / math.log(right / left) if _is_log(window) else (size - left) / (right - left)
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
     return values[min(len(values) - 1, int(share * len(values)))]
 
 
@@ -214,13 +224,16 @@ def _draw_best(panel: Axes, budget: "BudgetReport", window: Window) -> None:
     panel.plot([x for x, _ in places], [y for _, y in places], drawstyle="steps-post", color=PALETTE["blue"], lw=1,
                alpha=0.6, zorder=2, label="nobody is both smaller and more accurate")
     named: list[tuple[float, float]] = []
-    left, right, low, high = window
+    _, _, low, high = window
     for network in sorted(best, key=lambda one: (-one.points, -one.accuracy)):
         x, y = _inside(network, window)
-        far = all(abs(x - a) / (right - left) > 0.15 or abs(y - b) / (high - low) > 0.06 for a, b in named)
+        across, up = _across(x, window), (y - low) / (high - low)
+        far = all(abs(across - a) > 0.15 or abs(up - b) > 0.06 for a, b in named)
         if far and len(named) < MOST_LABELS:
-            near_right = x > left + 0.75 * (right - left)
-            panel.annotate(network.student, (x, y), xytext=(-6 if near_right else 6, 6), textcoords="offset points",
-                           ha="right" if near_right else "left", fontsize=8.5, parse_math=False,
-                           bbox=_ON_WHITE, zorder=6)
-            named.append((x, y))
+            same = sum((one.size, one.accuracy) == (network.size, network.accuracy) for one in best) - 1
+            who = f"{network.student} and {same} more" if same else network.student
+            side = 1 if across < 0.3 else -1  # above and left of these is nobody else, if there is room
+            panel.annotate(who, (x, y), xytext=(6 * side, 6), textcoords="offset points",
+                           ha="left" if side > 0 else "right", fontsize=8.5, parse_math=False,
+                           bbox=_ON_WHITE, zorder=2.8)
+            named.append((across, up))

@@ -60,8 +60,9 @@ def _of_budget(one: "BudgetReport") -> str:
     said = ", ".join(f"{count:,} {words}" for count, words in parts if count)
     if not said:
         return ""
+    said = said.replace(" ", f" of {judged:,} ", 1)
     mean = f" On average {number(one.mean)} of {number(one.possible)} points." if one.mean is not None else ""
-    return f"of {judged:,}, {said}.{mean}"
+    return f"{said}.{mean}"
 
 
 def _submissions(count: int) -> str:
