@@ -1,7 +1,7 @@
 """What learners get back: tables for the check cells that formgrader shows, and a page of their own."""
 
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -15,7 +15,7 @@ from nutshell.checks import Unit
 from nutshell.wire import show
 from nutshell.wire.running import NOT_DONE, RAISED, TIMEOUT, WRONG, Verdict
 
-TEMPLATE = Path(__file__).parent / "templates" / "feedback.html.j2"
+TEMPLATES = Path(__file__).parent / "templates"
 MOST = 20_000  # characters of a learner's cell, or of what it said
 NOT_SHOWN = "not shown: the case is hidden"
 _KINDS = frozenset(name for name, kind in vars(builtins).items() if isinstance(kind, type)) | {"LinAlgError"}
@@ -38,7 +38,7 @@ class Part:
         The learner's own cell; empty for a budget.
     comment : str
         An instructor's.
-    bars : list of Bar
+    bars : Markup
         Pictures of a budget's limits.
     """
 
@@ -48,7 +48,7 @@ class Part:
     table: Any
     code: str = ""
     comment: str = ""
-    bars: Sequence["Bar"] = ()
+    bars: Any = ""
     is_budget: bool = False
 
 
@@ -79,7 +79,7 @@ def outputs(unit: Unit, verdict: SubmissionVerdict) -> dict[str, str]:
         Values of hidden checks are left out; everything is escaped.
     """
     tables = {f"check_{item.name}": _exercise_table(unit, item) for item in verdict.exercises}
-    tables |= {f"check_{item.name}": _budget_table(item) for item in verdict.budgets}
+    tables |= {f"check_{item.name}": f"{_pictures(_result(item))}{_budget_table(item)}" for item in verdict.budgets}
     return {name: f'<div class="tex2jax_ignore">{table}</div>' for name, table in tables.items()}
 
 
@@ -112,7 +112,7 @@ def page(
         *(_budget_part(item, rows) for item in verdict.budgets),
     ]
     shown = {f"check_{part.name}" for part in parts}
-    return _template().render(
+    return _environment().get_template("feedback.html.j2").render(
         unit=unit,
         student=submission.student,
         person=" ".join(filter(None, (rows.first_name, rows.last_name))),
@@ -134,6 +134,11 @@ def page(
         words=show.WORDS,
         possible=rows.possible if rows.marks else sum(part.mark.possible for part in parts),
     )
+
+
+def looks() -> bytes:
+    """What pages look like, besides the code here: the text of the templates."""
+    return b"".join(path.read_bytes() for path in sorted(TEMPLATES.glob("*.j2")))
 
 
 def without_hidden_values(verdict: Verdict) -> Verdict:
@@ -189,6 +194,12 @@ def _budget_table(item: BudgetVerdict) -> str:
     return show.framed(_result(item)._repr_html_())
 
 
+def _pictures(result: BudgetResult) -> Any:
+    from markupsafe import Markup
+
+    return Markup(_environment().get_template("bars.html.j2").render(bars=[_bar(row) for row in result.rows]))
+
+
 def _exercise_part(item: ExerciseVerdict, rows: Entry, answers: Mapping[str, str]) -> Part:
     from markupsafe import Markup
 
@@ -211,7 +222,7 @@ def _budget_part(item: BudgetVerdict, rows: Entry) -> Part:
     table = Markup(_budget_table(item).removeprefix(show.STYLE))
     return Part(
         item.name, words.get(item.status, item.status), _mark(rows, item), table,
-        bars=[_bar(row) for row in result.rows], is_budget=True,
+        bars=_pictures(result), is_budget=True,
     )
 
 
@@ -238,7 +249,7 @@ def _short(text: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _template() -> Any:
+def _environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -246,11 +257,11 @@ def _template() -> Any:
         return show.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, finalize=visible, undefined=StrictUndefined,
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, finalize=visible, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )
     environment.filters |= {"number": show.number, "short": _short, "time": _time, "span": _span}
-    return environment.get_template(TEMPLATE.name)
+    return environment
 
 
 def _time(moment: datetime) -> str:

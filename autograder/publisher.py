@@ -72,7 +72,7 @@ class Publisher:
             self._course, config = _nbgrader(self.folder)
             self._gradebook = opening.enter_context(opened(self._course.db_url, self.folder))
             self._penalties = Penalties(config, self.folder)
-            looks = (self.folder / CONFIGURATION).read_bytes() + feedback.TEMPLATE.read_bytes()
+            looks = (self.folder / CONFIGURATION).read_bytes() + feedback.looks()
             self._looks = hashlib.sha256(looks).hexdigest()
             self._open = opening.pop_all()
         return self
