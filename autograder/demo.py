@@ -1,11 +1,8 @@
 """``nutshell demo``: the round trip on made-up submissions, from labs to marks and feedback, without a browser."""
 
-import ast
 import contextlib
-import inspect
 import os
 import shutil
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +13,10 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from autograder import classroom, grading, isolation, settings, units
+from autograder.answers import not_given, text_of
 from autograder.notebooks import source_notebook, to_bytes
 from autograder.ready import STAND_INS
-from autograder.stubs import BEGIN, END, bound_names, needed_names
+from autograder.stubs import BEGIN, END
 from autograder.units import Source
 from nutshell.checks import Answer, Budget, Exercise, Unit, answers_of, checks_of
 from nutshell.errors import Trouble
@@ -171,16 +169,13 @@ def _low_rank(network: "Module", budget: Budget, room: float) -> "dict[str, LowR
 def partly_wrong(source: Source, unit: Unit) -> dict[str, str]:
     """What goes wrong in every second exercise: of the mutants that a lab's cell can hold, the one with most points.
 
-    Where none can be held, since they call the reference, the exercise stays a stub.
+    Where none can be held, the exercise stays a stub.
     """
-    cells = source_notebook(source, unit).cells
-    given = set().union(*(bound_names(cell.source) for cell in cells if _grade_id(cell).startswith("given_")))
-    mutants = [answer for answer in answers_of(source.mutants) if not answer.right]
+    mutants = [answer for answer in answers_of(source.mutants) if not answer.right and not not_given(source, answer)]
     chosen = {}
     for exercise in unit.exercises[1::2]:
-        texts = {_text_of(answer): _share(source, answer) for answer in mutants if answer.exercise == exercise.name}
-        fitting = {text: share for text, share in texts.items() if needed_names(text) <= given}
-        chosen[exercise.name] = _best(fitting)
+        texts = {text_of(answer): _share(source, answer) for answer in mutants if answer.exercise == exercise.name}
+        chosen[exercise.name] = _best(texts)
     return chosen
 
 
@@ -216,17 +211,6 @@ def _grade_id(cell: NotebookNode) -> str:
 def _share(source: Source, answer: Answer) -> float:
     verdicts = try_answer(answer, checks_of(source.checks), source.reference)
     return points(Exercise(answer.exercise, 1, 1), verdicts)
-
-
-def _text_of(answer: Answer) -> str:
-    """The text of a mutant as a learner would have written it: under the exercise's name, without the decorator."""
-    text = textwrap.dedent(inspect.getsource(answer.implementation))
-    node = ast.parse(text).body[0]
-    assert isinstance(node, ast.FunctionDef | ast.ClassDef)
-    node.name, node.decorator_list = answer.exercise, []
-    if len(node.body) > 1 and ast.get_docstring(node):
-        del node.body[0]  # it says what is wrong
-    return ast.unparse(node)
 
 
 def _marks(api: "NbGraderAPI", unit: Unit, student: str) -> Iterator[Mark]:

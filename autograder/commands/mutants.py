@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--wrong", is_flag=True, help="Show only what isn't as it should be.")
 @click.option("--messages", is_flag=True, help="Show what each wrong answer is told.")
-def mutants(units: tuple[str, ...], as_json: bool, wrong: bool, messages: bool) -> None:
+@click.option("--sandbox", is_flag=True, help="Also grade each as a learner's cell, in a sandbox.")
+def mutants(units: tuple[str, ...], as_json: bool, wrong: bool, messages: bool, sandbox: bool) -> None:
     """Run every mutant and every alternative of the units, directly and over the wire.
 
     Exit 1 if a mutant survives, an alternative is refused, or an exercise has fewer of them than it must.
@@ -22,18 +23,23 @@ def mutants(units: tuple[str, ...], as_json: bool, wrong: bool, messages: bool) 
     Examples:
       nutshell mutants
       nutshell mutants low_rank --messages
+      nutshell mutants --sandbox
     """
     import json
+    from contextlib import nullcontext
 
     from tqdm import tqdm
 
+    from autograder import isolation
     from autograder import units as sources
     from autograder.answers import judge_all, too_few
+    from autograder.sandbox import Sandbox
     from nutshell.checks import answers_of
 
     chosen = sources.chosen(units)
     number = sum(len(answers_of(source.mutants)) for source in chosen)
-    outcomes = list(tqdm(judge_all(chosen), total=number, desc="Answers", leave=False, disable=None))
+    with Sandbox(isolation.choose(None)) if sandbox else nullcontext() as box:
+        outcomes = list(tqdm(judge_all(chosen, box), total=number, desc="Answers", leave=False, disable=None))
     short = [line for source in chosen for line in too_few(source)]
     bad = [outcome for outcome in outcomes if not outcome.as_wanted]
     if as_json:
@@ -60,12 +66,13 @@ def _print_table(outcomes: "list[Outcome]", messages: bool) -> None:
     for unit, exercise in dict.fromkeys((outcome.unit, outcome.exercise) for outcome in outcomes):
         table = Table(title=f"{unit} · {exercise}", title_justify="left", expand=True, box=SIMPLE)
         table.add_column("answer", ratio=1, overflow="fold")
-        for column in ("kind", "directly", "over the wire"):
+        columns = ("kind", "directly", "over the wire", "in the sandbox")
+        for column in columns[: 1 + max(len(outcome.ways) for outcome in outcomes)]:
             table.add_column(column, width=max(11, len(column)))
         for outcome in outcomes:
             if (outcome.unit, outcome.exercise) == (unit, exercise):
-                judged = outcome.over_wire if outcome.over_wire.check else outcome.directly
-                ways = (_said(way.accepted, outcome.right) for way in (outcome.directly, outcome.over_wire))
+                judged = next((way for way in outcome.ways[::-1] if way.check), outcome.directly)
+                ways = (_said(way.accepted, outcome.right) for way in outcome.ways)
                 why = f"{judged.check}: {judged.message}" if judged.check else ""
                 table.add_row(escape(outcome.title), outcome.kind, *ways)
                 if why and messages:

@@ -1,103 +1,117 @@
-"""Wrong answers that learners of unit 01 would really write, and right ones written another way."""
+"""Wrong answers that learners of unit 01 would really write, and right ones written another way.
+
+An answer makes up one cell of the lab, with the helpers below that it uses, so nothing here uses more than the lab
+imports.
+"""
 
 import math
 
-import torch
-from torch import nn
-
 from nutshell.checks import alternative, mutant
-from solutions.counting import reference
 
 # ---- layer_cost
 
 
-def _changed(cost: dict, **changes: object) -> dict:
-    return cost | changes
+def _layer(input_shape, outputs, kernel=None, stride=1, padding=0, dilation=1, groups=1, bias=True) -> dict:
+    """What is right, for answers that go wrong from there."""
+    if min(*input_shape, outputs, 1 if kernel is None else kernel, stride, dilation, groups) < 1 or padding < 0:
+        raise ValueError("A size is out of range.")
+    sides, fan_in = (), math.prod(input_shape)
+    if kernel is not None:
+        span = dilation * (kernel - 1) + 1
+        if len(input_shape) != 3 or input_shape[0] % groups or outputs % groups:
+            raise ValueError("The channels don't fit.")
+        if span > min(input_shape[1:]) + 2 * padding:
+            raise ValueError("The kernel doesn't fit.")
+        sides = tuple((side + 2 * padding - span) // stride + 1 for side in input_shape[1:])
+        fan_in = input_shape[0] // groups * kernel**2
+    positions, biases = math.prod(sides), outputs * bool(bias)
+    return {"output_shape": (outputs, *sides), "parameters": outputs * fan_in + biases,
+            "macs": outputs * positions * fan_in, "bias_adds": biases * positions, "activations": outputs * positions}
 
 
 @mutant("layer_cost")
 def forgets_groups(input_shape, outputs, kernel=None, stride=1, padding=0, dilation=1, groups=1, bias=True):
     """Every filter sees all channels, groups or not."""
-    reference.layer_cost(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
-    return reference.layer_cost(input_shape, outputs, kernel, stride, padding, dilation, 1, bias)
+    _layer(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
+    return _layer(input_shape, outputs, kernel, stride, padding, dilation, 1, bias)
 
 
 @mutant("layer_cost")
 def forgets_bias(input_shape, outputs, kernel=None, stride=1, padding=0, dilation=1, groups=1, bias=True):
     """Parameters are weights alone."""
-    cost = reference.layer_cost(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
-    return _changed(cost, parameters=cost["parameters"] - outputs * bool(bias))
+    cost = _layer(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
+    return cost | dict(parameters=cost["parameters"] - outputs * bool(bias))
 
 
 @mutant("layer_cost")
 def counts_flops(input_shape, outputs, kernel=None, stride=1, padding=0, dilation=1, groups=1, bias=True):
     """Two for each multiply-accumulate."""
-    cost = reference.layer_cost(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
-    return _changed(cost, macs=2 * cost["macs"])
+    cost = _layer(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
+    return cost | dict(macs=2 * cost["macs"])
 
 
 @mutant("layer_cost")
 def multiplies_by_the_input(input_shape, outputs, kernel=None, stride=1, padding=0, dilation=1, groups=1, bias=True):
     """One product for each input position instead of each output position."""
-    cost = reference.layer_cost(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
+    cost = _layer(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
     positions = math.prod(cost["output_shape"][1:])
-    return _changed(cost, macs=cost["macs"] // positions * math.prod(input_shape[1:]) if kernel else cost["macs"])
+    return cost | dict(macs=cost["macs"] // positions * math.prod(input_shape[1:]) if kernel else cost["macs"])
 
 
 @mutant("layer_cost")
 def rounds_the_output_up(input_shape, outputs, kernel=None, stride=1, padding=0, dilation=1, groups=1, bias=True):
     """The output is as large as if an incomplete last step counted."""
-    cost = reference.layer_cost(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
+    cost = _layer(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
     if kernel is None:
         return cost
     span = dilation * (kernel - 1) + 1
     sides = [math.ceil((side + 2 * padding - span) / stride) + 1 for side in input_shape[1:]]
     weights = cost["macs"] // math.prod(cost["output_shape"][1:])
     activations = outputs * math.prod(sides)
-    return _changed(cost, output_shape=(outputs, *sides), macs=weights * math.prod(sides), activations=activations,
-                    bias_adds=activations * bool(bias))
+    return cost | dict(output_shape=(outputs, *sides), macs=weights * math.prod(sides), activations=activations,
+                       bias_adds=activations * bool(bias))
 
 
 @mutant("layer_cost")
 def output_is_one_too_small(input_shape, outputs, kernel=None, stride=1, padding=0, dilation=1, groups=1, bias=True):
     """Forgets the + 1 of the output's size."""
-    cost = reference.layer_cost(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
+    cost = _layer(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
     if kernel is None:
         return cost
     sides = [side - 1 for side in cost["output_shape"][1:]]
     weights = cost["macs"] // math.prod(cost["output_shape"][1:])
     activations = outputs * math.prod(sides)
-    return _changed(cost, output_shape=(outputs, *sides), macs=weights * math.prod(sides), activations=activations,
-                    bias_adds=activations * bool(bias))
+    return cost | dict(output_shape=(outputs, *sides), macs=weights * math.prod(sides), activations=activations,
+                       bias_adds=activations * bool(bias))
 
 
 @mutant("layer_cost")
 def pads_one_side_only(input_shape, outputs, kernel=None, stride=1, padding=0, dilation=1, groups=1, bias=True):
     """Adds the padding once, not on both sides."""
     if kernel is None:
-        return reference.layer_cost(input_shape, outputs, bias=bias)
+        return _layer(input_shape, outputs, bias=bias)
     shape = (input_shape[0], *(side + padding for side in input_shape[1:])) if len(input_shape) == 3 else input_shape
-    return reference.layer_cost(shape, outputs, kernel, stride, 0, dilation, groups, bias)
+    return _layer(shape, outputs, kernel, stride, 0, dilation, groups, bias)
 
 
 @mutant("layer_cost")
 def ignores_dilation(input_shape, outputs, kernel=None, stride=1, padding=0, dilation=1, groups=1, bias=True):
     """A dilated kernel spans no more than any other."""
-    return reference.layer_cost(input_shape, outputs, kernel, stride, padding, 1, groups, bias)
+    return _layer(input_shape, outputs, kernel, stride, padding, 1, groups, bias)
 
 
 @mutant("layer_cost")
 def takes_images_for_square(input_shape, outputs, kernel=None, stride=1, padding=0, dilation=1, groups=1, bias=True):
     """The width is taken for the height."""
     shape = (input_shape[0], input_shape[2], input_shape[2]) if len(input_shape) == 3 and kernel else input_shape
-    return reference.layer_cost(shape, outputs, kernel, stride, padding, dilation, groups, bias)
+    return _layer(shape, outputs, kernel, stride, padding, dilation, groups, bias)
 
 
 @mutant("layer_cost")
 def counts_biases_not_sums(input_shape, outputs, kernel=None, stride=1, padding=0, dilation=1, groups=1, bias=True):
     """As many bias additions as biases, though each is added at every position."""
-    cost = reference.layer_cost(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
-    return _changed(cost, bias_adds=outputs * bool(bias))
+    cost = _layer(input_shape, outputs, kernel, stride, padding, dilation, groups, bias)
+    return cost | dict(bias_adds=outputs * bool(bias))
 
 
 @mutant("layer_cost")
@@ -117,6 +131,9 @@ def refuses_nothing(input_shape, outputs, kernel=None, stride=1, padding=0, dila
 @alternative("layer_cost")
 def asks_torch(input_shape, outputs, kernel=None, stride=1, padding=0, dilation=1, groups=1, bias=True):
     """Builds the layer on the meta device and looks at it."""
+    import torch
+    from torch import nn
+
     if min(*input_shape, outputs, stride, dilation, groups, *([] if kernel is None else [kernel])) < 1 or padding < 0:
         raise ValueError("A size is below 1.")
     with torch.device("meta"):
@@ -169,10 +186,27 @@ def _total(rows: list[dict], shape: tuple) -> dict:
     return {"layers": rows, "output_shape": shape, **{key: sum(row[key] for row in rows) for key in keys}}
 
 
+def _network(layers, input_shape) -> dict:
+    """What is right, for answers that go wrong from there."""
+    known = {"conv": "kind outputs kernel stride padding groups bias", "pool": "kind kernel stride padding",
+             "linear": "kind outputs bias"}
+    shape, rows = tuple(input_shape), []
+    for layer in layers:
+        options = {key: value for key, value in layer.items() if key != "kind"}
+        if not set(layer) <= set(known.get(layer["kind"], "").split()):
+            raise ValueError(f"{layer} is not known.")
+        if layer["kind"] == "pool":
+            options = {"stride": options["kernel"]} | options | {"outputs": shape[0], "groups": shape[0], "bias": False}
+        row = _layer(shape, **options)
+        rows.append(row | {"parameters": 0, "macs": 0} if layer["kind"] == "pool" else row)
+        shape = row["output_shape"]
+    return _total(rows, shape)
+
+
 @mutant("network_cost")
 def pools_with_stride_one(layers, input_shape):
     """A pool without a stride moves by one pixel instead of by its kernel."""
-    return reference.network_cost([{"stride": 1} | layer if layer.get("kind") == "pool" else layer for layer in layers],
+    return _network([{"stride": 1} | layer if layer.get("kind") == "pool" else layer for layer in layers],
                                   input_shape)
 
 
@@ -182,7 +216,7 @@ def forgets_to_flatten(layers, input_shape):
     shape, rows = tuple(input_shape), []
     for layer in layers:
         flat = shape[:1] if layer.get("kind") == "linear" else shape
-        rows += reference.network_cost([layer], flat)["layers"]
+        rows += _network([layer], flat)["layers"]
         shape = rows[-1]["output_shape"]
     return _total(rows, shape)
 
@@ -190,7 +224,7 @@ def forgets_to_flatten(layers, input_shape):
 @mutant("network_cost")
 def skips_pools(layers, input_shape):
     """Pools have no row, since they cost nothing."""
-    cost = reference.network_cost(layers, input_shape)
+    cost = _network(layers, input_shape)
     rows = [row for row, layer in zip(cost["layers"], layers, strict=True) if layer["kind"] != "pool"]
     return _total(rows, cost["output_shape"])
 
@@ -201,13 +235,13 @@ def ignores_misspelt_keys(layers, input_shape):
     known = {"conv": "kind outputs kernel stride padding groups bias", "pool": "kind kernel stride padding",
              "linear": "kind outputs bias"}
     layers = [{key: layer[key] for key in layer if key in known.get(layer["kind"], "kind").split()} for layer in layers]
-    return reference.network_cost(layers, input_shape)
+    return _network(layers, input_shape)
 
 
 @mutant("network_cost")
 def pools_have_weights(layers, input_shape):
     """A pool costs a multiply-accumulate for each pixel of its windows."""
-    rows = reference.network_cost(layers, input_shape)["layers"]
+    rows = _network(layers, input_shape)["layers"]
     for row, layer in zip(rows, layers, strict=True):
         if layer["kind"] == "pool":
             row["macs"] = row["activations"] * layer["kernel"] ** 2
@@ -217,41 +251,30 @@ def pools_have_weights(layers, input_shape):
 @mutant("network_cost")
 def network_forgets_groups(layers, input_shape):
     """Groups are accepted and ignored."""
-    reference.network_cost(layers, input_shape)
+    _network(layers, input_shape)
     layers = [{key: layer[key] for key in layer if key != "groups"} for layer in layers]
-    return reference.network_cost(layers, input_shape)
+    return _network(layers, input_shape)
 
 
 @mutant("network_cost")
 def needs_a_layer(layers, input_shape):
     """Takes the output's shape from the last layer, which an empty network doesn't have."""
-    rows = reference.network_cost(layers, input_shape)["layers"]
+    rows = _network(layers, input_shape)["layers"]
     return _total(rows, rows[-1]["output_shape"])
 
 
 @alternative("network_cost")
 def one_layer_after_another(layers, input_shape):
     """Uses the layer's cost for each layer that has one, and only pools are worked out here."""
-    keys = {"conv": {"outputs", "kernel", "stride", "padding", "groups", "bias"}, "linear": {"outputs", "bias"},
-            "pool": {"kernel", "stride", "padding"}}
-    shape, rows = tuple(input_shape), []
-    for layer in layers:
-        options = {key: value for key, value in layer.items() if key != "kind"}
-        if layer["kind"] not in keys or not set(options) <= keys[layer["kind"]]:
-            raise ValueError(f"{layer} is not known.")
-        if layer["kind"] == "pool":
-            options = {"stride": options["kernel"]} | options | {"outputs": shape[0], "groups": shape[0], "bias": False}
-            row = reference.layer_cost(shape, **options) | {"parameters": 0, "macs": 0}
-        else:
-            row = reference.layer_cost(shape, **options)
-        rows.append(row)
-        shape = row["output_shape"]
-    return _total(rows, shape)
+    return _network(layers, input_shape)
 
 
 @alternative("network_cost")
 def runs_it_on_the_meta_device(layers, input_shape):
     """Builds the network without memory, runs it and looks at what comes out of each layer."""
+    import torch
+    from torch import nn
+
     keys = {"conv": "outputs kernel stride padding groups bias", "pool": "kernel stride padding",
             "linear": "outputs bias"}
     x, rows = torch.zeros(1, *input_shape, device="meta"), []
@@ -294,7 +317,8 @@ def _units(size: float) -> dict:
 @mutant("weight_bytes")
 def takes_mib_for_mb(parameters, bits):
     """MB and MiB are the same thing."""
-    size = reference.weight_bytes(parameters, bits)["bytes"]
+    _checked(parameters, bits)
+    size = sum(math.ceil(n * b / 8) for n, b in zip(parameters, bits, strict=True))
     return _units(size) | {"MB": size / 2**20}
 
 
@@ -330,7 +354,8 @@ def pads_each_weight(parameters, bits):
 def stops_at_the_shorter_list(parameters, bits):
     """Layers without a number of bits are left out."""
     pairs = list(zip(parameters, bits, strict=False))
-    return reference.weight_bytes([n for n, _ in pairs], [b for _, b in pairs])
+    _checked([n for n, _ in pairs], [b for _, b in pairs])
+    return _units(sum((n * b + 7) // 8 for n, b in pairs))
 
 
 @alternative("weight_bytes")
