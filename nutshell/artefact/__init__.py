@@ -15,7 +15,16 @@ Sequential(
 )
 """
 
-from nutshell.artefact.encodings import ENCODINGS, Dense, Encoding, LowRank
+from nutshell.artefact.encodings import (
+    ENCODINGS,
+    Affine,
+    Codebook,
+    Dense,
+    Encoding,
+    FixedPoint,
+    LowRank,
+    Sparse,
+)
 from nutshell.artefact.errors import BadArtefact, CannotSave
 from nutshell.artefact.graph import Graph, Node
 from nutshell.artefact.limits import Limits
@@ -24,6 +33,7 @@ from nutshell.artefact.read import Artefact, StoredTensor, fingerprint, load, re
 from nutshell.artefact.write import save, to_bytes
 
 __all__ = [
-    "ENCODINGS", "OPERATIONS", "Artefact", "BadArtefact", "CannotSave", "Dense", "Encoding", "Graph", "Limits",
-    "LowRank", "Node", "StoredTensor", "fingerprint", "load", "read", "save", "to_bytes",
+    "ENCODINGS", "OPERATIONS", "Affine", "Artefact", "BadArtefact", "CannotSave", "Codebook", "Dense", "Encoding",
+    "FixedPoint", "Graph", "Limits", "LowRank", "Node", "Sparse", "StoredTensor", "fingerprint", "load", "read", "save",
+    "to_bytes",
 ]  # fmt: skip

@@ -22,15 +22,17 @@ def main() -> None:
     seeds = [mutations.split(data) for data in mutations.seeds()]
 
     def one_input(data: bytes) -> None:
-        """Turn the fuzzer's bytes into a file in one of four ways, and read it."""
+        """Turn the fuzzer's bytes into a file in one of five ways, and read it."""
         provider = atheris.FuzzedDataProvider(data)
         header, payloads = seeds[provider.ConsumeIntInRange(0, len(seeds) - 1)]
-        way = provider.ConsumeIntInRange(0, 3)
+        way = provider.ConsumeIntInRange(0, 4)
         if way == 0:
             mutations.verdict(provider.ConsumeBytes(len(data)))
         elif way == 1:
             text = provider.ConsumeBytes(len(data))
             mutations.verdict(container.seal(container.deflate(text), payloads))
+        elif way == 4:
+            mutations.verdict(mutations.join(header, mutations.damaged(payloads, provider.ConsumeBytes(len(data)))))
         else:
             times = provider.ConsumeIntInRange(1, 8)
             changed = mutations.mutated(header, lambda n: provider.ConsumeIntInRange(0, n - 1), times)

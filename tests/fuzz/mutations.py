@@ -16,7 +16,9 @@ LIMITS = artefact.Limits(file_bytes=1 << 20, header_bytes=1 << 14, nodes=64, ten
 INTERESTING: tuple[Any, ...] = (
     None, True, False, 0, 1, 2, 3, -1, 7, 64, 255, 65535, 65536, 1 << 31, 1 << 63, -(1 << 63), 10**40, 0.5, -0.5, 1e308,
     "", "fc1", "conv1", "0", "add", "linear", "conv2d", "flatten", "softmax", "concatenate", "max_pool2d", "dense",
-    "low_rank", "float16", "float64", "int8", "forward", "__class__", "fc1.weight", "../x", "\u0000", "é",
+    "low_rank", "sparse", "codebook", "affine", "fixed_point", "huffman", "ans", "fixed", "columns", ["dense"],
+    ["codebook", {"k": 2}], ["affine", {"bits": 4}], {"limit": 4}, {"coder": "ans"}, {"k": 1}, {"bits": 2}, {"axis": 0},
+    "float16", "float64", "int8", "forward", "__class__", "fc1.weight", "../x", "\u0000", "é",
     [], {}, [0], [1], [0, 0], [1, 1], [-1], [1, 2, 3], [[0]], {"dim": 1}, {"rank": 1}, {"stored": "float16"},
     {"padding": 2}, {"groups": 2}, {"stride": 0}, {"kernel_size": 2, "stride": 2}, "relu", "shared", "nodes",
 )  # fmt: skip
@@ -37,7 +39,29 @@ def seeds() -> list[bytes]:
                           encodings={"fc1.weight": artefact.LowRank(2), "fc2.weight": artefact.Dense("float16")}),
         artefact.to_bytes(convolutional.eval(), input_shape=shape, encodings={"0.weight": artefact.LowRank(2)}),
         artefact.to_bytes(Branches(), input_shape=shape),
+        *(artefact.to_bytes(_thinned(models.build("mlp", sizes=(64, 6, 3))), input_shape=shape, encodings=encodings)
+          for encodings in _ENCODINGS),
     ]  # fmt: skip
+
+
+_ENCODINGS: tuple[dict[str, artefact.Encoding], ...] = (
+    {"fc1.weight": artefact.Sparse(limit=4), "fc1.bias": artefact.Codebook(4),
+     "fc2.weight": artefact.Affine(4, axis=0), "fc2.bias": artefact.FixedPoint(7)},
+    {"fc1.weight": artefact.Sparse(artefact.Codebook(5, coder="huffman"), limit=16, coder="huffman"),
+     "fc1.bias": artefact.Affine(8, symmetric=True), "fc2.weight": artefact.Codebook(3, coder="huffman"),
+     "fc2.bias": artefact.Sparse(artefact.FixedPoint(12, axis=0), coder="ans")},
+    {"fc1.weight": artefact.Sparse(artefact.Codebook(5, coder="ans", stored="float16"), coder="ans", order="columns"),
+     "fc1.bias": artefact.Sparse(artefact.Affine(3, coder="ans"), limit=1), "fc2.bias": artefact.Codebook(coder="ans"),
+     "fc2.weight": artefact.FixedPoint(4, coder="ans")},
+)  # fmt: skip
+
+
+def _thinned(network: nn.Module) -> nn.Module:
+    """Two thirds of its weights zero, the rest of few values."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_((parameter * 20).round() / 20 * (torch.rand_like(parameter) < 1 / 3))
+    return network
 
 
 class Branches(nn.Module):
@@ -93,6 +117,14 @@ def mutated(header: dict[str, Any], choose: Choose, times: int) -> dict[str, Any
         elif isinstance(parent, dict):
             parent[str(INTERESTING[choose(len(INTERESTING))])] = parent.pop(key)
     return header
+
+
+def damaged(payloads: bytes, changes: bytes) -> bytes:
+    """Payloads of the same length with a few bytes changed: two bytes say where, the next one to what."""
+    found = bytearray(payloads)
+    for place in range(0, len(changes) - 2, 3):
+        found[int.from_bytes(changes[place : place + 2]) % len(found)] = changes[place + 2]
+    return bytes(found)
 
 
 def verdict(data: bytes) -> str:

@@ -1,9 +1,15 @@
 """How tensors are written. A new encoding is one module beside these and one line in :data:`ENCODINGS`."""
 
+from nutshell.artefact.encodings.affine import Affine
 from nutshell.artefact.encodings.base import Encoding, Form
+from nutshell.artefact.encodings.codebook import Codebook
 from nutshell.artefact.encodings.dense import Dense
+from nutshell.artefact.encodings.fixed_point import FixedPoint
 from nutshell.artefact.encodings.low_rank import LowRank
+from nutshell.artefact.encodings.sparse import Sparse
 
-ENCODINGS: dict[str, type[Encoding]] = {kind.name: kind for kind in (Dense, LowRank)}
+ENCODINGS: dict[str, type[Encoding]] = {
+    kind.name: kind for kind in (Dense, LowRank, Sparse, Codebook, Affine, FixedPoint)
+}
 
-__all__ = ["ENCODINGS", "Dense", "Encoding", "Form", "LowRank"]
+__all__ = ["ENCODINGS", "Affine", "Codebook", "Dense", "Encoding", "FixedPoint", "Form", "LowRank", "Sparse"]

@@ -103,9 +103,38 @@ def stored_dtype(settings: Settings, dtype: str) -> str:
     return stored
 
 
+def elements_of(shape: Shape) -> int:
+    """How many numbers a tensor has."""
+    return math.prod(shape)
+
+
 def size_of(shape: Shape, dtype: str) -> int:
     """Bytes of a tensor in plain numbers."""
-    return math.prod(shape) * DTYPES[dtype].itemsize
+    return elements_of(shape) * DTYPES[dtype].itemsize
+
+
+def whole(settings: Settings, name: str, least: int, most: int) -> int:
+    """A setting that must be a whole number within bounds."""
+    value = settings.get(name)
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{name} {value!r}: must be from {least} to {most}")
+    return value
+
+
+def axis_of(settings: Settings, shape: Shape) -> int:
+    """How many channels have a grid of their own: one for all, or by the setting ``axis`` one for each."""
+    axis = settings.get("axis")
+    if "axis" in settings and (type(axis) is not int or axis != 0):
+        raise ValueError(f"axis {axis!r}: must be 0 or left out")
+    return 1 if axis is None else shape[0]
+
+
+def per_channel(given: Any, channels: int, what: str) -> np.ndarray:
+    """One number, or one for each channel, as an array of one for each channel."""
+    numbers = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given, dtype=np.float64).ravel()
+    if len(numbers) not in (1, channels):
+        raise ValueError(f"{len(numbers)} numbers as {what}; give one, or {channels}")
+    return np.broadcast_to(numbers, channels)
 
 
 def dtype_name(tensor: Tensor) -> str:
