@@ -1,22 +1,22 @@
 """The judge: runs the checks on one submission through a sandbox, and recounts its budgets. It holds what is secret.
 
-The learner's cells run in a child of the sandbox; the judge asks it one call at a time. A child that has ended is
-replaced, and the cells run again, so that one exercise that crashes costs no other.
+The learner's cells run in a child of the sandbox; the judge asks it one call at a time. No exercise costs another: a
+child that has ended is replaced, and an exercise that fails in one where others have run is tried in a fresh one.
 """
 
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autograder import flags, units
+from autograder.children import Children, bounded_memory
 from autograder.ready import STAND_INS
 from autograder.verdicts import (
     REFUSED,
     BudgetVerdict,
-    Cell,
     CellError,
     ExerciseVerdict,
     Flag,
@@ -25,17 +25,15 @@ from autograder.verdicts import (
     Task,
 )
 from nutshell import budget as budgets
-from nutshell.checks import Budget, Check, Exercise, checks_of
+from nutshell.checks import Budget, Check, Unit, checks_of
 from nutshell.errors import Trouble
-from nutshell.wire import codec
-from nutshell.wire.channel import Channel, Ended
+from nutshell.wire.channel import Ended
 from nutshell.wire.running import (
-    CRASH,
     ENDLESS,
     NOT_DONE,
     OK,
+    OUTPUT,
     PUBLIC_SEED,
-    RAISED,
     TIMEOUT,
     WRONG,
     Replies,
@@ -44,12 +42,11 @@ from nutshell.wire.running import (
     record,
     run_checks,
 )
-from nutshell.wire.standins import Implementation
 
 if TYPE_CHECKING:
     from autograder.sandbox import Sandbox
 
-MOST_STARTS = 20  # children for one submission; its time limit usually comes first
+FORGED = "forged reply"
 
 
 def grade(task: Task, box: "Sandbox") -> SubmissionVerdict:
@@ -73,14 +70,11 @@ def grade(task: Task, box: "Sandbox") -> SubmissionVerdict:
         The grader's own trouble; never a zero.
     """
     started = time.perf_counter()
-    source, unit = units.load(task.unit.name), task.unit
-    attempt = Attempt(task.submission, box)
+    unit, children = task.unit, Children(task.submission, box)
     try:
-        exercises = tuple(
-            _exercise(exercise, checks_of(source.checks, exercise.name), attempt, task) for exercise in unit.exercises
-        )
+        exercises, forged = _judged(unit, children, task)
     finally:
-        attempt.close()
+        children.close()
     measured = [_budget(budget, task.submission) for budget in unit.budgets]
     return SubmissionVerdict(
         key=task.key,
@@ -89,105 +83,104 @@ def grade(task: Task, box: "Sandbox") -> SubmissionVerdict:
         limited_by=box.limited_by,
         exercises=exercises,
         budgets=tuple(verdict for verdict, _ in measured),
-        flags=tuple(flag for _, found in measured for flag in found),
-        cells=tuple(attempt.errors.values()),
+        flags=(*forged, *(flag for _, found in measured for flag in found)),
+        cells=tuple(children.errors.values()),
         notes=task.submission.notes,
         seconds=time.perf_counter() - started,
     )
 
 
-class Attempt:
-    """The learner's cells in a child of the sandbox, begun anew whenever a child has ended.
+def _judged(unit: Unit, children: Children, task: Task) -> "tuple[tuple[ExerciseVerdict, ...], list[Flag]]":
+    """Run all checks, the public ones of every exercise first.
 
-    Attributes
-    ----------
-    errors : dict of str to CellError
-        By name of cell, what went wrong in it. A cell that ended the child is left out from then on.
+    What a public check says is shown to the learner. A hidden check shows their code the hidden case; were another
+    exercise's public check to come after it, its messages could tell.
     """
-
-    def __init__(self, submission: Submission, box: "Sandbox") -> None:
-        self.cells: list[Cell] = list(submission.cells)
-        self.errors: dict[str, CellError] = {}
-        self._files, self._box = submission.files, box
-        self._until = time.monotonic() + box.limits.submission
-        self._starts = 0
-        self._child: Any = None
-        self._link: _Link | None = None
-
-    def learner(self) -> Implementation:
-        """What the cells define.
-
-        Raises
-        ------
-        Ended
-            If the submission's time is over, or its cells end every child.
-        """
-        while self._link is None or self._link.ended:
-            self.close()
-            left = self._until - time.monotonic()
-            if left <= 0:
-                raise Ended(TIMEOUT, f"The whole submission took longer than {self._box.limits.submission:g} seconds.")
-            if self._starts >= MOST_STARTS:
-                raise Ended(CRASH, f"Your code has ended its process {MOST_STARTS} times.")
-            self._starts += 1
-            self._child = self._box.child(self._files, seconds=left)
-            self._link = _Link(self._child)
-            self._run_cells(self._link)
-        return Implementation(self._link)
-
-    def close(self) -> None:
-        """End the child, and all that it started."""
-        if self._child is not None:
-            self._child.close()
-        self._child = self._link = None
-
-    def _run_cells(self, link: "_Link") -> None:
-        """Run the cells one by one, until one ends the child."""
-        for cell in list(self.cells):
-            try:
-                reply = link.request("run", codec.encode({"verb": "run", "cells": [cell.source]}))
-            except Ended as ended:
-                self.errors[cell.name] = CellError(cell.name, ended.status, str(ended))
-                self.cells.remove(cell)
-                return
-            error = _error_of(reply)
-            if error:
-                self.errors[cell.name] = CellError(cell.name, RAISED, error)
+    source = units.load(unit.name)
+    found: dict[str, list[Verdict]] = {exercise.name: [] for exercise in unit.exercises}
+    for hidden in (False, True):
+        for name, verdicts in found.items():
+            checks = [check for check in checks_of(source.checks, name) if check.hidden is hidden]
+            verdicts += _alone(name, checks, verdicts, children, task)
+    exercises = []
+    for exercise in unit.exercises:
+        verdicts = _of_cell(found[exercise.name], children.errors.get(f"solution_{exercise.name}"))
+        status = next((verdict.status for verdict in verdicts if verdict.status != OK), OK if verdicts else NOT_DONE)
+        earned = points(exercise, verdicts)
+        exercises.append(ExerciseVerdict(exercise.name, earned, exercise.points, status, tuple(verdicts)))
+    return tuple(exercises), _forgeries(exercises, children)
 
 
-class _Link:
-    """A channel that remembers whether its other end has ended."""
+def _alone(
+    name: str, checks: Sequence[Check], before: Sequence[Verdict], children: Children, task: Task
+) -> list[Verdict]:
+    """Run checks of one exercise; what another has left in the child is never why they fail.
 
-    def __init__(self, channel: Channel) -> None:
-        self.channel, self.ended = channel, False
+    Where they fail in a child in which another exercise's code has run, they are tried again in a fresh one. A stub is
+    a stub anywhere, and what takes too long would again.
+    """
+    shared = bool(children.called - {name})
+    verdicts = _run(checks, before, children, task, name)
+    if shared and _failed(verdicts):
+        children.close()
+        verdicts = _run(checks, before, children, task, name)
+    if _failed(verdicts):
+        children.close()  # whatever it has left behind
+    return verdicts
 
-    def request(self, label: str, message: bytes) -> bytes:
-        try:
-            return self.channel.request(label, message)
-        except Ended:
-            self.ended = True
-            raise
+
+def _failed(verdicts: Sequence[Verdict]) -> bool:
+    return any(verdict.status not in (OK, NOT_DONE, TIMEOUT) for verdict in verdicts)
 
 
-def _exercise(exercise: Exercise, checks: Sequence[Check], attempt: Attempt, task: Task) -> ExerciseVerdict:
-    """Run an exercise's checks, public ones first; after one that took too long, no other is tried."""
+def _run(
+    checks: Sequence[Check], before: Sequence[Verdict], children: Children, task: Task, name: str
+) -> list[Verdict]:
+    """Run checks in the child that is there; after one that took too long, no other is tried."""
     verdicts: list[Verdict] = []
-    for check in sorted(checks, key=lambda check: check.hidden):
+    for check in checks:
         seed = task.seed if check.hidden else PUBLIC_SEED
-        late = next((verdict for verdict in verdicts if verdict.status == TIMEOUT), None)
-        if late:
+        if any(verdict.status == TIMEOUT for verdict in (*before, *verdicts)):
             said = ("an answer", "none, since the check before it was ended", *ENDLESS)
             verdicts.append(_verdict(check, TIMEOUT, *said))
             continue
         try:
-            learner = attempt.learner()
+            learner = children.learner()
         except Ended as ended:
             verdicts.append(_verdict(check, ended.status, "an answer", str(ended)))
             continue
-        verdicts += run_checks([check], learner, _replies(task.unit.name, check.name, seed), seed)
-    earned = points(exercise, verdicts)
-    status = next((verdict.status for verdict in verdicts if verdict.status != OK), OK if verdicts else NOT_DONE)
-    return ExerciseVerdict(exercise.name, earned, exercise.points, status, tuple(verdicts))
+        children.called.add(name)
+        children.hushed = children.hushed or check.hidden
+        replies = _replies(task.unit.name, check.name, seed)
+        with bounded_memory():
+            verdicts += run_checks([check], learner, replies, seed)
+    return verdicts
+
+
+def _of_cell(verdicts: Sequence[Verdict], error: CellError | None) -> list[Verdict]:
+    """The verdicts of an exercise that isn't there because its cell went wrong: why that cell did."""
+    if error is None:
+        return list(verdicts)
+    lines = error.text.splitlines() or [""]
+    cause = lines[-1] if len(lines) > 1 else ""
+    return [
+        replace(verdict, status=error.status, got=f"its cell ended so: {lines[0]}", cause=cause)
+        if verdict.status == NOT_DONE and verdict.got == "none" else verdict
+        for verdict in verdicts
+    ]
+
+
+def _forgeries(exercises: Sequence[ExerciseVerdict], children: Children) -> list[Flag]:
+    """Whether the learner's code wrote to the judge itself; the harness never sends what can't be read."""
+    odd = ("What came back can't be read", "What came back is not", "A reply of")
+    found = [
+        Flag(FORGED, exercise.name, "Its code sent the grader what a harness never sends. It got no marks for it.")
+        for exercise in exercises
+        if any(verdict.status == OUTPUT and verdict.got.startswith(odd) for verdict in exercise.checks)
+    ]
+    if children.forged and not found:
+        found = [Flag(FORGED, "the notebook", "Its code sent the grader answers that nobody had asked for.")]
+    return found
 
 
 def _verdict(check: Check, status: str, expected: str, got: str, cause: str = "", next_step: str = "") -> Verdict:
@@ -233,15 +226,3 @@ def _budget(budget: Budget, submission: Submission) -> tuple[BudgetVerdict, list
         measured,
     )
     return verdict, [] if result.reason else flags.of_budget(budget, content, result)
-
-
-def _error_of(reply: bytes) -> str:
-    """What went wrong in a cell, from the reply to ``run``; empty if nothing did."""
-    try:
-        said: Any = codec.decode(reply)
-        error = said.get("error") or said["value"][0]
-        return f"{error['kind']}: {error['message']}\n{error['traceback']}".strip()[:4000] if error else ""
-    except (codec.WireError, KeyError, IndexError, TypeError, AttributeError):
-        return "the reply to this cell can't be read"
-
-

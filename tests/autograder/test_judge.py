@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from autograder import judge
+from autograder import children, judge
 from autograder.verdicts import Cell, Submission, Task
 from nutshell.errors import Trouble
 from nutshell.wire.channel import Ended
@@ -45,7 +45,7 @@ class Box:
     level, limited_by = "bubblewrap", "watchdog"
 
     def __init__(self, seconds=60.0):
-        self.limits = SimpleNamespace(submission=seconds)
+        self.limits = SimpleNamespace(submission=seconds, request=20.0)
         self.asked, self.started, self.closed = [], 0, 0
 
     def child(self, files, seconds):
@@ -116,9 +116,9 @@ def test_a_submission_s_time_ends_for_all_that_is_left(tiny):
 
 
 def test_code_that_ends_every_child_ends_the_submission(tiny):
-    cells = ["ending = 'CRASH'"] * (judge.MOST_STARTS + 3)
+    cells = ["ending = 'CRASH'"] * (children.MOST_STARTS + 3)
     exercises, _, box = graded(tiny, *cells, HALF)
-    assert exercises["half"].status == "CRASH" and exercises["half"].points == 0 and box.started == judge.MOST_STARTS
+    assert exercises["half"].status == "CRASH" and exercises["half"].points == 0 and box.started == children.MOST_STARTS
 
 
 def test_the_grader_s_own_trouble_is_never_a_verdict(tiny):
@@ -139,3 +139,79 @@ def test_a_missing_file_is_not_done_and_a_hostile_one_refused(tiny):
         files = {} if content is None else {"net.nut": content}
         verdict, flags = judge._budget(budget, Submission("ada", "x", (), files, {}, ""))
         assert (verdict.status, verdict.points, verdict.possible, flags) == (status, 0.0, 4.0, []) and verdict.reason
+
+
+def test_every_public_check_comes_before_the_first_hidden_one(tiny):
+    telling = "seen = []\n" + HALF.replace("    return", "    seen.append(abs(x).max())\n    return") + (
+        "def clip_at(x, limit):\n    raise KeyError(max(seen, default=0))\n")
+    exercises, _, _ = graded(tiny, telling)
+    assert exercises["half"].status == "OK" and exercises["clip_at"].status == "RAISED"
+    assert float(exercises["clip_at"].checks[0].got.split()[1]) < 100
+
+
+def test_what_cells_say_after_a_hidden_check_is_dropped(tiny):
+    spoken = HALF.replace("    return", "    global ending\n    ending = abs(x).max() > 1e6 and 'CRASH'\n    return")
+    box = Box()
+    child = box.child
+    box.child = lambda files, seconds: _with_name(child(files, seconds), "starts", box)
+    exercises, verdict, _ = graded(tiny, "if starts > 1:\n    raise ValueError('seen')", spoken, box=box)
+    assert exercises["half"].status == "CRASH" and box.started > 1 and verdict.cells == ()
+
+
+def _with_name(child, name, box):
+    child.harness.namespace[name] = box.started
+    return child
+
+
+def test_what_an_exercise_leaves_behind_costs_no_other(tiny):
+    vandal = HALF.replace("    return", "    globals()['np'] = None\n    return") + CLIP.removeprefix("import numpy as np\n")
+    vandal = vandal.replace("0.5 * np.asarray(x)", "0.5 * x")
+    exercises, _, box = graded(tiny, vandal)
+    assert exercises["half"].status == exercises["clip_at"].status == "OK" and box.started == 2
+
+
+def test_a_stub_is_not_tried_twice(tiny):
+    exercises, _, box = graded(tiny, HALF, "def clip_at(x, limit):\n    raise NotImplementedError('Write it.')\n")
+    assert exercises["clip_at"].status == "NOT DONE" and box.started == 1
+
+
+def test_an_exercise_that_its_cell_never_defined_says_why(tiny):
+    source = tiny()
+    cells = (Cell("solution_half", "raise SystemExit(0)\n" + HALF), Cell("solution_clip_at", "def clip_at(:"))
+    verdict = judge.grade(Task(source.unit, Submission("ada", "01_tiny", cells, {}, {}, "d"), 77, "key"), Box())
+    half, clip = verdict.exercises
+    assert half.status == clip.status == "RAISED" and half.points == clip.points == 0
+    assert "SystemExit" in half.checks[0].got and "SyntaxError" in clip.checks[0].got
+
+
+def test_the_calls_of_one_check_are_bounded_together(monkeypatch):
+    class Channel:
+        def request(self, label, message):
+            return bytes(100)
+
+    monkeypatch.setattr(children, "MOST_BYTES", 250)
+    link = children.Link(Channel(), seconds=60)
+    assert link.request("a", b"") and link.request("b", b"")
+    with pytest.raises(Ended, match="250 bytes") as over:
+        link.request("c", b"")
+    assert over.value.status == "OUTPUT" and link.ended
+    late = children.Link(Channel(), seconds=-1)
+    with pytest.raises(Ended, match="together took longer") as over:
+        late.request("a", b"")
+    assert over.value.status == "TIMEOUT" and late.ended
+
+
+def test_a_comparison_that_would_take_all_memory_fails_alone():
+    import resource
+
+    import numpy as np
+    import torch
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with children.bounded_memory(1 << 28):
+        assert torch.ones(1 << 20).sum() == 1 << 20
+        with pytest.raises((MemoryError, RuntimeError)):
+            torch.zeros(1 << 20, 1, dtype=torch.float64) - torch.zeros(1, 1000, dtype=torch.float64)
+        with pytest.raises(MemoryError):
+            np.ones(1 << 20)[:, None] * np.ones(1000)
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
