@@ -248,6 +248,12 @@ class Run:
                     self.done(unit, submission, verdict)
 
     def refuse(self, unit: Unit, student: str, reason: str) -> None:
+        try:
+            student.encode()
+        except UnicodeEncodeError:  # a folder's name that is no text: no gradebook and no page can hold it
+            self.summary.refused[ascii(student)[1:-1], unit.folder] = reason
+            self.bar.update()
+            return
         self.summary.refused[student, unit.folder] = reason
         key = sha256(f"{unit.folder}\0{reason}".encode()).hexdigest()
         verdict = SubmissionVerdict(key, unit.name, self.orders.level, "", refused=reason)
