@@ -307,22 +307,39 @@ def test_a_folder_that_never_stands_still_is_refused_for_now(
         raise intake.BeingWritten
 
 
-@pytest.mark.parametrize(("what", "look"), [("file", 1), ("folder", 1), ("folder", 2)])
-def test_what_is_swapped_for_a_link_between_two_looks_is_not_followed(
-    place: Path, tmp_path: Path, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch, what: str, look: int
+@pytest.mark.parametrize(
+    ("what", "look", "rule"),
+    [
+        ("file", 1, "data/secret is a link"),
+        ("pipe", 1, "data/secret is a pipe"),
+        ("folder", 1, "data is a link"),
+        ("folder", 2, "data is a link"),
+    ],
+)
+def test_what_is_swapped_between_two_looks_is_not_read(
+    place: Path,
+    tmp_path: Path,
+    refusal: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    look: int,
+    rule: str,
 ) -> None:
     (place / "data").mkdir()
     (place / "data" / "secret").write_bytes(b"harmless")
     honest_stat, honest_read, seen = os.stat, os.read, []
-    victim = place / "data" / "secret" if what == "file" else place / "data"
+    victim = place / "data" if what == "folder" else place / "data" / "secret"
     looks: list[Any] = []
 
     def stat_and_swap(path: Any, **more: Any) -> os.stat_result:
         found = honest_stat(path, **more)
         looks.extend([path] if path == victim.name else [])
-        if len(looks) == look and not os.path.islink(victim):
-            victim.rename(tmp_path / "away")
-            victim.symlink_to(tmp_path / "secret" if what == "file" else tmp_path)
+        if len(looks) == look and not os.path.lexists(tmp_path / "away"):
+            os.rename(victim, tmp_path / "away")
+            if what == "pipe":
+                os.mkfifo(victim)
+            else:
+                os.symlink(tmp_path / "secret" if what == "file" else tmp_path, victim)
         return found
 
     def watch(fd: int, size: int) -> bytes:
@@ -331,8 +348,8 @@ def test_what_is_swapped_for_a_link_between_two_looks_is_not_followed(
 
     monkeypatch.setattr(reading.os, "stat", stat_and_swap)
     monkeypatch.setattr(reading.os, "read", watch)
-    assert f"/{victim.relative_to(place)} is a link" in refusal()
-    assert SECRET not in seen
+    assert f"/{NAME}/{rule}" in refusal()
+    assert SECRET not in seen and b"" not in seen
 
 
 # ---- the time
