@@ -1,7 +1,7 @@
 """What the self-test tries inside a sandbox; each of these must come to nothing. Only the standard library.
 
 The text of this file is run as a cell of a learner's would be. Every ``attempt_…`` gives the words for what it managed
-to do, or nothing.
+to do, or nothing. Each must be harmless where it succeeds: then there is no sandbox around it.
 """
 
 import contextlib
@@ -64,9 +64,10 @@ def attempt_user_namespace(given):
         return "make a user namespace"
 
 
-def attempt_mount(given):
-    if libc.mount(b"tmpfs", b"/tmp", b"tmpfs", 0, None) == 0:
-        return "mount a file system"
+def attempt_mounts(given):
+    """Only leave the mounts for a copy of them: should it succeed, on a host without isolation, it harms nothing."""
+    if libc.unshare(0x00020000) == 0:
+        return "change what is mounted"
 
 
 def attempt_namespaces(given):

@@ -101,8 +101,6 @@ def warm() -> Any:
     shell = learner_shell()
     shell.showtraceback = shell.showsyntaxerror = lambda *args, **kwargs: None  # nobody sees it, and it takes long
     Harness(shell.user_ns, shell=shell).answer(b"")
-    for seed in (random.seed, np.random.seed, torch.manual_seed):
-        seed(0)  # the same submission draws the same numbers in every run
     gc.collect()
     gc.freeze()  # the collector leaves shared pages alone
     return shell
@@ -180,9 +178,14 @@ def isolate(limits: dict[str, Any]) -> None:
 
 def run(shell: Any, requests: Any, replies: Any) -> None:
     """Answer requests with the harness: from here on, learner's code runs."""
+    import numpy as np
+    import torch
+
     from nutshell.wire.harness import Harness
     from nutshell.wire.serve import serve
 
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(0)  # the same submission draws the same numbers in every run
     sys.path.insert(0, "")  # a notebook may import what lies beside it
     serve(Harness(shell.user_ns, shell=shell), requests, replies)
 

@@ -38,9 +38,11 @@ def bubblewrap_starter(way: bubblewrap.Way, limits: Limits) -> Starter:
                 stdout=wire.fileno(),
             )
             os.close(writing)
-            said = information.readline() + information.readline()
+            said = b""
+            while not said.rstrip().endswith(b"}") and (line := information.readline()):
+                said += line
         try:
-            first = int(json.loads(said + information_end(said))["child-pid"])
+            first = int(json.loads(said)["child-pid"])
         except (ValueError, KeyError):
             process.kill()
             _, error = process.communicate()
@@ -48,17 +50,6 @@ def bubblewrap_starter(way: bubblewrap.Way, limits: Limits) -> Starter:
         return ProgramKeeper(process, first)
 
     return start
-
-
-def information_end(said: bytes) -> bytes:
-    """The rest of bubblewrap's JSON object, which it may still be writing.
-
-    Examples
-    --------
-    >>> json.loads(b'{ "child-pid": 7' + information_end(b'{ "child-pid": 7'))
-    {'child-pid': 7}
-    """
-    return b"" if said.rstrip().endswith(b"}") else b"}"
 
 
 def process_starter(limits: Limits) -> Starter:
