@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from autograder import gradebook_rows as rows
 from autograder.entries import Entry, Graded, Layout
@@ -34,7 +34,13 @@ class Gradebook:
     def __init__(self, url: str, folder: Path) -> None:
         self.url = _absolute(url, folder)
         self._folder = folder
-        self._engine = _engine(self.url)
+        try:
+            self._engine = _engine(self.url)
+        except (ImportError, SQLAlchemyError) as error:
+            raise Trouble(
+                f"nbgrader's db_url {self.url.render_as_string()} can't be used: {error}. For PostgreSQL: "
+                "pip install psycopg2-binary"
+            ) from error
 
     def close(self) -> None:
         self._engine.dispose()
@@ -128,9 +134,14 @@ def _is_file(url: URL) -> bool:
 
 
 def _engine(url: URL) -> Engine:
+    """A connection that waits a second for a lock: short, so that Ctrl-C is heard; the patience is above."""
     if url.get_backend_name() != "sqlite":
-        return create_engine(url)
-    engine = create_engine(url, connect_args={"timeout": 1})  # short, so that Ctrl-C is heard; patience is above
+        engine = create_engine(url)
+        if url.get_backend_name() == "postgresql":
+            wait = "SET LOCAL lock_timeout = '1s'"
+            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(wait))
+        return engine
+    engine = create_engine(url, connect_args={"timeout": 1})
 
     @event.listens_for(engine, "connect")
     def leave_transactions_to_us(connection: Any, record: Any) -> None:

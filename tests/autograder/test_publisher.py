@@ -352,6 +352,12 @@ def test_without_its_database_a_classroom_is_sent_to_be_made(room, unit):
         writer.check(unit)
 
 
+def test_a_database_without_its_driver_is_named_and_no_password_is(room, tmp_path):
+    with pytest.raises(Trouble, match=r"db_url nothing://me:\*\*\*@here/db can't be used") as said:
+        gradebook.Gradebook("nothing://me:s3cret@here/db", room)
+    assert "s3cret" not in str(said.value)
+
+
 def test_a_full_disk_leaves_nothing_half_written_and_the_next_run_goes_on(room, unit, monkeypatch):
     work, found, replaced = submission(room), verdict(unit), os.replace
 
