@@ -2,7 +2,7 @@
 
 Each step of the way is opened relative to the one before and without following links: whatever is swapped meanwhile,
 what is read lies in the folder. What is no regular file is never read. ``submitted/`` itself is the instructor's, and
-may be a link.
+may be a link. A hard link is a file like any other; to what one may not write, Linux lets nobody make one.
 """
 
 import errno

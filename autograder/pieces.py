@@ -105,8 +105,8 @@ def _first(lab: Lab, cells: Sequence[Mapping[str, Any]]) -> tuple[dict[str, int]
             first[name] = index
     for known_cell in lab.named:
         if known_cell.name not in first:
-            back = "put back" if known_cell.kind in (GIVEN, CHECK) else "not there"
-            notes.append(f"the {_words(lab, known_cell.name)} was missing; it is {back}")
+            back = "was missing; it is put back" if known_cell.kind in (GIVEN, CHECK) else "is missing"
+            notes.append(f"the {_words(lab, known_cell.name)} {back}")
     return first, notes
 
 
