@@ -236,6 +236,10 @@ class Run:
             for student in students:
                 try:
                     submission = intake.read(self.folder, lab, student)
+                except (intake.BeingWritten, Trouble) as trouble:  # another run will find it whole
+                    self.summary.trouble[student, unit.folder] = str(trouble)
+                    self.bar.update()
+                    continue
                 except Refused as refused:
                     self.refuse(unit, student, str(refused))
                     continue

@@ -185,11 +185,11 @@ class SubmissionVerdict:
 
     @property
     def points(self) -> float:
-        return sum(item.points for item in (*self.exercises, *self.budgets))
+        return sum(item.points for item in self.exercises) + sum(item.points for item in self.budgets)
 
     @property
     def possible(self) -> float:
-        return sum(item.possible for item in (*self.exercises, *self.budgets))
+        return sum(item.possible for item in self.exercises) + sum(item.possible for item in self.budgets)
 
     @property
     def trusted(self) -> bool:

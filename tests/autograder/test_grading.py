@@ -188,6 +188,23 @@ def test_a_refused_submission_costs_no_other_and_says_why(room):
     assert "not a notebook" in page or "JSON" in page
 
 
+@pytest.mark.parametrize("error", [intake.BeingWritten("is being written"), Trouble("the disk can't be read")])
+def test_a_submission_that_can_t_be_read_now_is_left_for_later(room, monkeypatch, error):
+    folder, _ = room
+    whole = intake.read
+
+    def read(classroom, lab, student):
+        if student == "ben":
+            raise error
+        return whole(classroom, lab, student)
+
+    with monkeypatch.context() as once:
+        once.setattr(intake, "read", read)
+        found = grade(folder)
+    assert found.trouble == {("ben", "01_tiny"): str(error)} and not found.refused and found.graded == 2
+    assert grade(folder).graded == 1
+
+
 def test_few_submissions_are_under_way_at_a_time(room):
     folder, pool = room
     for number in range(12):
