@@ -291,7 +291,7 @@ def test_networks_with_limits_and_counts(room):
     assert budget.networks[0].accuracy == pytest.approx(100 - DENSE - 0.1)
     assert [one.words for one in budget.refusals] == ["Another network."]
     assert budget.reference is None and "mnist isn't on this machine" in budget.no_reference
-    assert "1 over a limit" in dict(lab.talk)["first_layer"]
+    assert "1 of 4 over a limit" in dict(lab.talk)["first_layer"]
 
 
 places = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), max_size=12)
