@@ -126,6 +126,9 @@ class Child:
 
     def close(self) -> None:
         """End the process and everything that it started, and wait until it is gone."""
+        if self.ended is None and not self._gone:
+            with contextlib.suppress(_Over, OSError):  # noted in ``forged``
+                self._nothing_unasked()
         self.ended = self.ended or Ended(CRASH, "The process that ran your code was closed.")
         self._end()
 
