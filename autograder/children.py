@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_STARTS = 40  # children for one submission; its time limit usually comes first
 CALLS = 3  # a check's calls together may take as long as so many of the longest allowed
-MOST_BYTES = 512 << 20  # of all replies to one check: the judge may have to keep them
+MOST_BYTES = 256 << 20  # of all replies to one check: the judge may have to keep them
 MOST_MEMORY = 2 << 30  # bytes that a check may take here beyond what the judge holds already
 
 
