@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -183,6 +184,8 @@ def ways(seen: View) -> list[Way]:
     """How it may be started here, the best first: never as root where nobody can do it."""
     if os.geteuid() != 0:
         return [Way([], seen)]
+    if not all(map(_readable_by_all, _samples(seen))):
+        return [Way([], seen)]
     hidden = [path for path in seen.shown.values() if not _reachable_by_all(Path(path))]
     if not hidden:
         return [Way([], seen, NOBODY), Way([], seen)]
@@ -296,11 +299,21 @@ def _try(way: Way, fork_server: bool) -> str:
     return "" if process.returncode == 0 else text[-2000:] or f"it ended with status {process.returncode}"
 
 
+def _samples(seen: View) -> Iterator[Path]:
+    """What is shown, and each installed package: enough to tell an environment that only its owner may read."""
+    yield from map(Path, seen.shown.values())
+    for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), seen.shown[f"{COURSE}/nutshell"]}:
+        yield from Path(folder).iterdir()
+
+
+def _readable_by_all(path: Path) -> bool:
+    needed = 0o005 if path.is_dir() else 0o004
+    return path.stat().st_mode & needed == needed
+
+
 def _reachable_by_all(path: Path) -> bool:
-    """Whether every user can come to a path and read it."""
-    real = path.resolve()
-    needed = 0o005 if real.is_dir() else 0o004
-    return real.stat().st_mode & needed == needed and all(parent.stat().st_mode & 0o001 for parent in real.parents)
+    """Whether every user can come to a path."""
+    return all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents)
 
 
 def _free(stage: str, paths: Iterable[str]) -> bool:

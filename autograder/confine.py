@@ -75,7 +75,7 @@ def limit_process(limits: Mapping[str, Any]) -> None:
         ``address_space``, ``file_size`` in bytes, ``descriptors``, ``submission`` in seconds; ``processes`` or None.
     """
     for name, value in (
-        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CORE, 1),  # no core files; 1 and not 0, at which a crash would still start the host's handler
         (resource.RLIMIT_AS, limits["address_space"]),
         (resource.RLIMIT_FSIZE, limits["file_size"]),
         (resource.RLIMIT_NOFILE, limits["descriptors"]),
@@ -89,6 +89,12 @@ def limit_process(limits: Mapping[str, Any]) -> None:
         highest = resource.getrlimit(name)[1]
         own = int(value) if highest == resource.RLIM_INFINITY else min(int(value), highest)
         resource.setrlimit(name, (own, own))
+
+
+def end_first() -> None:
+    """Have the kernel end this process, and what it starts, before others where memory runs out."""
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
 
 
 def _checked(result: int, what: str) -> None:

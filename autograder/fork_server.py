@@ -84,6 +84,7 @@ def warm() -> Any:
     import torch.utils.data
 
     import nutshell.artefact
+    import nutshell.budget
     import nutshell.checkpoints
     import nutshell.data
     import nutshell.measure
@@ -165,6 +166,7 @@ def become_child(wire: socket.socket, watch: socket.socket, shell: Any, limits: 
     confine.limit_process(limits)
     confine.drop_capabilities()
     confine.hide(False)  # an ordinary process now, for what it starts itself
+    confine.end_first()
     run(shell, requests, replies)
 
 

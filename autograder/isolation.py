@@ -144,7 +144,7 @@ def known(box: Sandbox, secrets: Sequence[Path]) -> dict[str, Any]:
             "RLIMIT_AS": box.limits.address_space,
             "RLIMIT_FSIZE": box.limits.file_size,
             "RLIMIT_NOFILE": box.limits.descriptors,
-            "RLIMIT_CORE": 0,
+            "RLIMIT_CORE": 1,
         },
     }
 

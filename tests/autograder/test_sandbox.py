@@ -125,7 +125,11 @@ class TestWork:
 
     @pytest.mark.parametrize(
         ("cell", "kind"),
-        [("%pip install numpy", "UsageError"), ("input()", "EOFError"), ("__import__('getpass').getpass()", "EOFError")],
+        [
+            ("%pip install numpy", "UsageError"),
+            ("input()", "EOFError"),
+            ("import getpass\ngetpass.getpass()", "EOFError"),
+        ],
     )
     def test_what_needs_somebody_or_the_outside_fails_at_once(self, child: Child, cell: str, kind: str) -> None:
         error = run(child, cell)
@@ -322,7 +326,7 @@ class TestLimits:
                         last = str(error)
                 import os
                 folders = (".", "/tmp", "/dev/shm")
-                return last, sum(file.stat().st_size for folder in folders for file in os.scandir(folder))
+                return last, sum(os.stat(f).st_size for d in folders for f in os.scandir(d) if f.is_file())
         """
         said, size = value(child, source)
         assert "No space left" in said and 30 << 20 < size <= 32 << 20

@@ -108,19 +108,44 @@ class TestPlan:
     def test_a_fork_server_that_works_here_is_used(self) -> None:
         assert bubblewrap.plan().fork_server
 
-    def test_root_starts_it_as_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.fixture
+    def readable(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """A package that everybody may read, in a folder that everybody may enter; root looks at it."""
         monkeypatch.setattr(os, "geteuid", lambda: 0)
-        seen = bubblewrap.View({"/usr": "/usr"})
-        assert bubblewrap.ways(seen)[0].user == bubblewrap.NOBODY
+        package = tmp_path_factory.mktemp("course")
+        package.chmod(0o755)
+        monkeypatch.setattr("sysconfig.get_path", lambda name: str(package))
+        monkeypatch.setattr(bubblewrap, "_reachable_by_all", lambda path: "hidden" not in path.parts)
+        return package
 
-    def test_what_nobody_can_reach_is_bound_where_it_can(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(os, "geteuid", lambda: 0)
-        hidden = tmp_path / "home"
-        hidden.mkdir(mode=0o700)
-        first, last = bubblewrap.ways(bubblewrap.View({"/usr": "/usr", "/env": str(hidden)}))
+    def test_root_starts_it_as_nobody(self, readable: Path) -> None:
+        seen = bubblewrap.View({"/usr": "/usr", "/course/nutshell": str(readable)})
+        assert [way.user for way in bubblewrap.ways(seen)] == [bubblewrap.NOBODY, None]
+
+    def test_an_environment_that_only_root_may_read_is_shown_by_root(self, readable: Path) -> None:
+        (readable / "module.py").write_text("")
+        (readable / "module.py").chmod(0o600)
+        seen = bubblewrap.View({"/usr": "/usr", "/course/nutshell": str(readable)})
+        assert [(way.user, way.prefix) for way in bubblewrap.ways(seen)] == [(None, [])]
+
+    def test_what_nobody_can_reach_is_bound_where_it_can(self, readable: Path) -> None:
+        hidden = readable / "hidden" / "python"
+        hidden.mkdir(parents=True)
+        hidden.chmod(0o755)
+        hidden.parent.chmod(0o755)
+        seen = bubblewrap.View({"/usr": "/usr", "/course/nutshell": str(readable), "/env": str(hidden)})
+        first, last = bubblewrap.ways(seen)
         assert first.prefix[0] == "unshare" and str(hidden) in first.prefix
         assert first.seen.shown["/env"] in first.prefix and first.seen.shown["/usr"] == "/usr"
         assert last.seen.shown["/env"] == str(hidden)
+
+    @pytest.mark.parametrize(("mode", "reachable"), [(0o755, True), (0o711, True), (0o700, False), (0o750, False)])
+    def test_a_path_is_reached_through_folders_that_all_may_enter(
+        self, monkeypatch: pytest.MonkeyPatch, mode: int, reachable: bool
+    ) -> None:
+        monkeypatch.setattr(Path, "resolve", lambda self: self)
+        monkeypatch.setattr(Path, "stat", lambda self: os.stat_result([mode, *[0] * 9]))
+        assert bubblewrap._reachable_by_all(Path("/home/x/env")) is reachable
 
     def test_where_no_namespaces_can_be_made_inside_there_is_one_bubblewrap_each(
         self, monkeypatch: pytest.MonkeyPatch
