@@ -21,8 +21,8 @@ _AT_A_TIME = 1 << 16  # bytes
 def code_lengths(counts: Numbers) -> Numbers:
     """Bits of each symbol's code word: Σ count · length is as small as a prefix code can make it.
 
-    Lengths stop at 16 bits, as those of Deflate do at 15: where a symbol is rarer than about one in a thousand others
-    would need more, rare symbols are counted as more frequent than they are.
+    Lengths stop at 16 bits, as those of Deflate do at 15: where the tree would be deeper, rare symbols are counted as
+    more frequent than they are.
 
     Parameters
     ----------

@@ -79,15 +79,14 @@ class Sparse(Encoding):
         return self.values.lossless
 
     def encode(self, tensor: Tensor) -> tuple[Settings, bytes]:
-        matrix = tensor.detach().cpu().reshape(tensor.shape[0] if tensor.ndim else 1, -1)
+        matrix = tensor.detach().cpu().reshape(tensor.shape[0], -1)
         numbers = (matrix.T if self.order == "columns" else matrix).reshape(-1)
         if self.limit is not None or self.coder == "ans":
             return self._encode(numbers, self.limit)
         return min((self._encode(numbers, limit) for limit in _LIMITS), key=lambda each: len(each[1]))
 
     def _encode(self, numbers: Tensor, limit: int | None) -> tuple[Settings, bytes]:
-        gaps, positions = gaps_of(np.flatnonzero(numbers.numpy(force=True) if numbers.dtype != torch.bfloat16
-                                                 else numbers.float().numpy()), limit)
+        gaps, positions = gaps_of(numbers.nonzero().flatten().numpy(), limit)
         inner, payload = self.values.encode(numbers[torch.from_numpy(positions)])
         coded = ans.encode_classes(gaps) if self.coder == "ans" else CODERS[self.coder].encode(gaps, limit or 1)
         settings: Settings = {} if limit is None else {"limit": limit}
