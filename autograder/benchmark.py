@@ -117,7 +117,8 @@ def _made(folder: Path, lab: Lab, number: int) -> Path:
     classroom.make(folder, (UNIT,))
     source = units.load(UNIT)
     if lab.exercises:
-        off = [item.name for item in (*source.unit.exercises, *source.unit.budgets) if item.name not in lab.exercises]
+        names = [item.name for item in source.unit.exercises] + [item.name for item in source.unit.budgets]
+        off = [name for name in names if name not in lab.exercises]
         text = (folder / settings.FILE).read_text(encoding="utf-8")
         points = "\n".join(f"{name} = false" for name in off)
         text = text.replace(f"[{UNIT}.points]", f"[{UNIT}.points]\n{points}\n#", 1)

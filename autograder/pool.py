@@ -5,7 +5,15 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, replace
 from multiprocessing import get_all_start_methods, get_context
 from typing import Any
@@ -17,6 +25,7 @@ from nutshell.errors import Trouble, WrongUse
 
 LOST = "The worker process that graded it ended unexpectedly; the machine may be out of memory."
 STALLED = "No worker has answered for {seconds:.0f} seconds."
+CONNECTING = 10.0  # seconds for a Dask scheduler to answer
 PATIENCE = 120.0  # seconds beyond a submission's own limit, for start-up, budgets and the judge's own work
 
 
@@ -68,10 +77,11 @@ class Pool:
         assert self._executor is not None
         task = replace(job.task, submission=replace(job.task.submission, notebook={}))  # the publisher's business
         try:
-            self.jobs[self._executor.submit(worker.work, task, self.orders)] = job
-        except BrokenExecutor:  # noticed only now
-            self._begin_anew()
-            self.submit(job)
+            future = self._executor.submit(worker.work, task, self.orders)
+        except BrokenExecutor as error:  # noticed only now; told with the others
+            future = Future()
+            future.set_exception(error)
+        self.jobs[future] = job
 
     def finished(self) -> Iterator[tuple[Job, SubmissionVerdict | Failure]]:
         """Wait a moment for workers; what they have finished since, or lost."""
@@ -79,35 +89,36 @@ class Pool:
         if done:
             self._heard = time.monotonic()
         elif self.jobs and time.monotonic() - self._heard > self.orders.limits.submission + PATIENCE:
-            failure = Failure(STALLED.format(seconds=time.monotonic() - self._heard))
-            stalled = list(self.jobs.values())
-            self._begin_anew()
-            yield from ((job, failure) for job in stalled)
+            yield from self._lost(STALLED.format(seconds=time.monotonic() - self._heard))
         broken = False
         for future in done:
             job = self.jobs.pop(future)
-            error = future.exception()
+            error = CancelledError() if future.cancelled() else future.exception()
+            broken = broken or isinstance(error, BrokenExecutor)
             if error is None:
                 yield job, future.result()
             else:
-                broken = broken or isinstance(error, BrokenExecutor)
-                said = LOST if isinstance(error, BrokenExecutor) else f"{type(error).__name__}: {error}"
-                yield job, Failure(said)
+                yield job, Failure(LOST if broken else f"{type(error).__name__}: {error}")
         if broken:
-            self._begin_anew()
+            yield from self._lost(LOST)
+
+    def _lost(self, why: str) -> Iterator[tuple[Job, Failure]]:
+        """Give up the executor, and with it all that it had under way."""
+        jobs = list(self.jobs.values())
+        self.jobs.clear()
+        self._begin_anew()
+        self._heard = time.monotonic()
+        yield from ((job, Failure(why)) for job in jobs)
 
     def close(self) -> None:
-        """End the workers and their sandboxes."""
+        """End local workers and their sandboxes; a cluster's stay, without what is still to do."""
+        for future in self.jobs:
+            future.cancel()
+        for process in self._processes():  # each takes its sandbox along
+            process.terminate()
         if self._executor is not None:
-            for future in self.jobs:
-                future.cancel()
-            processes = list((getattr(self._executor, "_processes", None) or {}).values())
-            for process in processes:  # each takes its sandbox along
-                process.terminate()
-            self._executor.shutdown(wait=True, cancel_futures=True)
-        if self._client is not None:
-            self._client.close()
-        self._executor = self._client = None
+            self._executor.shutdown(wait=True)
+        self._forget()
         self.jobs.clear()
 
     def __enter__(self) -> "Pool":
@@ -129,13 +140,22 @@ class Pool:
         self._executor = ProcessPoolExecutor(self.workers, mp_context=context, initializer=worker.end_with_parent)
 
     def _begin_anew(self) -> None:
-        """Forget an executor that has lost a worker, or whose workers hang."""
+        """Forget an executor that has lost a worker, or whose workers hang; their submissions are tried again."""
+        for process in self._processes():
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(process.pid, signal.SIGKILL)
         if self._executor is not None:
-            for process in (getattr(self._executor, "_processes", None) or {}).values():
-                with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-                    os.kill(process.pid, signal.SIGKILL)
-            self._executor.shutdown(wait=False, cancel_futures=True)
-        self._executor = None
+            self._executor.shutdown(wait=False)
+        self._forget()
+
+    def _processes(self) -> list[Any]:
+        """Local workers; the standard library has no public name for them."""
+        return list((getattr(self._executor, "_processes", None) or {}).values())
+
+    def _forget(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._executor = self._client = None
 
 
 def _dask_client(address: str) -> Any:
@@ -144,7 +164,7 @@ def _dask_client(address: str) -> Any:
     except ImportError:
         raise Trouble("--scheduler needs Dask: pip install -e '.[cluster]'") from None
     try:
-        return Client(address, timeout=10)
+        return Client(address, timeout=CONNECTING)
     except (OSError, ValueError) as error:
         raise Trouble(f"There is no Dask scheduler at {address} ({error}). Start one with: dask scheduler") from None
 
