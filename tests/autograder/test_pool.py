@@ -20,7 +20,7 @@ ORDERS = Orders("bubblewrap", Limits())
 class Scripted(Executor):
     """Gives out futures that the test completes."""
 
-    made: "ClassVar[list[Scripted]]" = []
+    made: ClassVar[list["Scripted"]] = []
 
     def __init__(self, *_, **__):
         self.futures, self.closed = [], False
