@@ -7,13 +7,14 @@ file and :mod:`autograder.fork_server` are the only ones of the grader that are 
 import ctypes
 import os
 import resource
+import signal
 from collections.abc import Mapping
 from typing import Any
 
 # Numbers from <linux/sched.h>, <sys/mount.h>, <linux/prctl.h> and <linux/capability.h>; they never change.
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC = 2, 4, 8, 4096, 16384
-PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 4, 24, 38, 47
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 1, 4, 24, 38, 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 CAPABILITY_VERSION_3 = 0x20080522
 
@@ -53,6 +54,11 @@ def fresh_proc() -> bool:
 def hide(secret: bool) -> None:
     """Whether other processes of the same user may look into this one, trace it, or write to its memory."""
     _checked(_libc.prctl(PR_SET_DUMPABLE, 0 if secret else 1, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process with the one that started it."""
+    _checked(_libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
 
 
 def drop_capabilities() -> None:

@@ -244,6 +244,8 @@ def quiet() -> None:
 def serve_once(limits: dict[str, Any]) -> None:
     """One submission on standard input and output; whoever started this process keeps it apart from everything."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    if sys.platform == "linux":
+        confine.end_with_parent()
     shell = warm()
     quiet()
     replies.write(READY)
