@@ -18,7 +18,7 @@ def limits() -> object:
     """Enough for honest work on small inputs, and little for the rest."""
     from autograder.sandbox import Limits
 
-    return Limits(request=3.0, submission=15.0, memory=1 << 30, disk=128 << 20, files=2_000)
+    return Limits(request=3.0, submission=30.0, memory=1 << 30, disk=128 << 20, files=2_000)
 
 
 def main() -> int:

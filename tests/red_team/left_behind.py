@@ -30,6 +30,12 @@ class Watch:
 
     def left(self) -> list[str]:
         """What is there now and wasn't before, in words; processes have a moment to end."""
+        until = time.monotonic() + 5
+        while (found := self._now()) and time.monotonic() < until:
+            time.sleep(0.2)
+        return found
+
+    def _now(self) -> list[str]:
         found = [f"process {pid}: {words}" for pid, words in self._processes().items()]
         now = self._state()
         for kind, before in self.before.items():
@@ -58,7 +64,7 @@ class Watch:
             "mount": {line for line in Path("/proc/self/mountinfo").read_text().splitlines() if _ours(line, room)},
             "shared memory": set(os.listdir("/dev/shm")) - mapped(),
             "control group": {str(path) for path in Path("/sys/fs/cgroup").rglob("*nutshell*")},
-            "temporary file": set(os.listdir(room.tmp)),  # type: ignore[attr-defined]
+            "temporary file": {name for name in os.listdir(room.tmp) if not name.startswith("torchinductor_")},  # type: ignore[attr-defined]
             "file in the home folder": {str(path.relative_to(room.home)) for path in room.home.rglob("*")},  # type: ignore[attr-defined]
             "file": room.names(),  # type: ignore[attr-defined]
             "submission": set(hashes(room.folder / "submitted")) | set(hashes(room.folder / "source")),  # type: ignore[attr-defined]

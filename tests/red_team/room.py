@@ -43,6 +43,8 @@ class Found:
         Why it was refused.
     trouble : str
         Why the grader could not grade it.
+    flagged : list of str
+        Its flags, those across the class included.
     leaks : list of str
         Where hidden inputs or live markup were found in what learner and instructor see.
     """
@@ -51,6 +53,7 @@ class Found:
     verdict: dict[str, Any] = field(default_factory=dict)
     refused: str = ""
     trouble: str = ""
+    flagged: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
 
     def status(self, item: str) -> str:
@@ -70,8 +73,6 @@ class Found:
         parts += [f"{one['name']}: {one['reason']}" for one in self.verdict.get("budgets", ())]
         return "\n".join(parts)
 
-    def flags(self) -> list[str]:
-        return [f"{flag['kind']}: {flag['words']}" for flag in self.verdict.get("flags", ())]
 
 
 class Room:
@@ -178,9 +179,10 @@ class Room:
         result = {}
         for attack in attacks:
             student = attack.folder
-            readable = os.fsencode(student).decode(errors="replace")
+            readable = ascii(student)[1:-1]
             one = Found(marks.get(student, {}), keys.get(student, {}), _either(refused, student, readable), _either(trouble, student, readable))
             one.leaks = list(self._leaks(student))
+            one.flagged = [f"{flag['kind']}: {flag['words']}" for flag in self.summary.get("flags", ()) if flag["student"] == student]
             result[attack.name] = one
         return result
 

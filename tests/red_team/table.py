@@ -20,10 +20,11 @@ class Row:
     attack: Attack
     verdict: str
     faults: tuple[str, ...]
+    seconds: float = 0.0
 
     def as_data(self) -> dict[str, Any]:
         return dict(group=self.attack.group, name=self.attack.name, words=self.attack.words, verdict=self.verdict,
-                    wanted=list(self.attack.wanted), as_wanted=not self.faults, faults=list(self.faults))
+                    wanted=list(self.attack.wanted), as_wanted=not self.faults, faults=list(self.faults), seconds=round(self.seconds, 2))
 
 
 @dataclass
@@ -75,7 +76,8 @@ def run(place: Path, attacks: Iterable[Attack], level: str | None = None) -> Tab
         table.trouble = f"The grader ended with {done.returncode}: {room.said[-3000:]}"
     found = room.found(chosen)
     table.limited_by = next((one.verdict["limited_by"] for one in found.values() if one.verdict.get("limited_by")), "")
-    table.rows = [Row(attack, found[attack.name].status(attack.item), tuple(faults(attack, found[attack.name]))) for attack in chosen]
+    table.rows = [Row(attack, found[attack.name].status(attack.item), tuple(faults(attack, found[attack.name])),
+                      found[attack.name].verdict.get("seconds", 0.0)) for attack in chosen]
     strangers = set(room.marks()) - {attack.folder for attack in chosen}
     table.left += [f"marks of {student}" for student in sorted(strangers)]
     room.clear()
@@ -87,14 +89,16 @@ def faults(attack: Attack, found: Found) -> Iterator[str]:
     status = found.status(attack.item)
     if status not in attack.wanted:
         yield f"{status} instead of {' or '.join(attack.wanted)}{': ' + found.said()[:300] if found.said() else ''}"
+    if status in ("UNGRADED", "INFRA"):
+        return
     refused = status == REFUSED and bool(found.refused)
     yield from _marks(attack, found, refused)
     if attack.others and not refused:
         yield from _others(attack, found)
     if attack.says and not re.search(attack.says, found.said(), re.IGNORECASE):
         yield f"nothing said of {attack.says}: {found.said()[:300]!r}"
-    if attack.flag and not any(re.search(attack.flag, flag, re.IGNORECASE) for flag in found.flags()) and not _on_stand_in(found):
-        yield f"no flag of {attack.flag}: {found.flags()}"
+    if attack.flag and not any(re.search(attack.flag, flag, re.IGNORECASE) for flag in found.flagged) and not _on_stand_in(found):
+        yield f"no flag of {attack.flag}: {found.flagged}"
     yield from found.leaks
 
 

@@ -56,7 +56,7 @@ raise error""")),
         "raise StopIteration if len(x) == 1 else GeneratorExit")),
     Attack("abort", "os.abort()", (CRASH,), in_call("os.abort()")),
     Attack("null pointer", "ctypes reads at address 0", (CRASH,), in_call("ctypes.string_at(0)")),
-    Attack("killed by itself", "SIGKILL to its own process", (CRASH,), in_call("os.kill(os.getpid(), signal.SIGKILL)")),
+    Attack("killed by itself", "SIGKILL to its own process; the first process of a namespace survives it", (CRASH, WRONG), in_call("os.kill(os.getpid(), signal.SIGKILL)")),
     Attack("parent killed", "SIGKILL to the parent and to process 1", (CRASH, WRONG, RAISED), in_call("""
 for pid in (os.getppid(), 1, 2):
     try:
@@ -76,7 +76,7 @@ for pid in range(2, 40_000):
             os.kill(pid, signal.SIGKILL)
     except OSError:
         pass""")),
-    Attack("stopped", "SIGSTOP to itself, so that it never answers", (TIMEOUT, CRASH), in_call(
+    Attack("stopped", "SIGSTOP to itself, so that it never answers; it may survive that too", (TIMEOUT, CRASH, WRONG), in_call(
         "os.kill(os.getpid(), signal.SIGSTOP)")),
     Attack("another program", "execv of /bin/true over the harness", (CRASH,), in_call(
         "os.execv(sys.executable, [sys.executable, '-c', ''])")),
@@ -91,7 +91,7 @@ for pid in range(2, 40_000):
             sys.setrecursionlimit(2**31 - 1)
             return half(x)
         """)),
-    Attack("recursion in C", "a list nested a million deep, shown, compared and freed", (CRASH, RAISED, MEMORY), in_call("""
+    Attack("recursion in C", "a list nested a million deep, shown, compared and freed", (CRASH, RAISED, MEMORY, TIMEOUT), in_call("""
 sys.setrecursionlimit(2**31 - 1)
 nested = []
 for _ in range(1_000_000):

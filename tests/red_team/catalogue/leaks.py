@@ -84,7 +84,7 @@ ATTACKS = of_group(
                 raise NotImplementedError(f"SAW {{x.tolist()}}")
             return x / 2
         """), marks=ANY),
-    Attack("in an overflow", "a forged “over” whose text says the input", (OUTPUT, WRONG, RAISED, CRASH), half(f"""
+    Attack("in an overflow", "a forged “over” whose text says the input", (OUTPUT, WRONG, RAISED, CRASH, OK), half(f"""
         from nutshell.wire import codec, harness
         true = harness.Harness.answer
         def half(x):

@@ -142,7 +142,7 @@ ATTACKS = of_group(
             time.sleep(0.3)
             return 0 * x
         """), marks="none"),
-    Attack("ten endless cells", "each would cost the whole limit of a call", (OK, TIMEOUT), before=("while True: pass",) * 10, others=False,
+    Attack("four endless cells", "each would cost the whole limit of a call", (OK, TIMEOUT), before=("while True: pass",) * 4, others=False,
            marks="any"),
     Attack("fork and loop", "the child loops, the parent answers; nothing may go on afterwards", (WRONG, CRASH, RAISED), half("""
         import os

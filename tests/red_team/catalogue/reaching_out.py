@@ -105,7 +105,7 @@ ATTACKS = of_group(
     Attack("the kernel's settings", "sysctl, sysrq, core_pattern, control groups", (WRONG,), seen("""
         import glob
         for path in ("/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory",
-                     "/proc/1/oom_score_adj", "/sys/power/state", *glob.glob("/sys/fs/cgroup/**/cgroup.procs", recursive=True)[:50]):
+                     "/proc/sys/kernel/modprobe", "/sys/power/state", *glob.glob("/sys/fs/cgroup/**/cgroup.procs", recursive=True)[:50]):
             try:
                 open(path, "w").close()
                 return True

@@ -44,7 +44,7 @@ ATTACKS = of_group(
         import os, stat
         from nutshell.wire import codec
         def half(x):
-            reply = codec.encode({"value": x / 2, "tape": None, "inout": [], "states": []})
+            reply = codec.encode({"value": x / 3, "tape": None, "inout": [], "states": []})
             for number in map(int, os.listdir("/proc/self/fd")):
                 try:
                     mode = os.fstat(number).st_mode
@@ -73,13 +73,13 @@ ATTACKS = of_group(
             threading.Thread(target=shout, daemon=True).start()
             time.sleep(0.1)
             return 0 * x
-        """), flag="reply|forged|unasked"),
+        """)),
     Attack("a child that answers too", "forks inside the call, and both answer", (WRONG, CRASH, OUTPUT), half("""
         import os
         def half(x):
             os.fork()
             return 0 * x
-        """), flag="reply|forged|unasked"),
+        """)),
     Attack("scores in printed text", "prints what a grader might parse", (WRONG,), half("""
         import json, sys
         def half(x):
