@@ -310,6 +310,10 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(room, unit, 
     page_of.symlink_to(tmp_path / "precious")
     publish(room, unit, (submission(room), verdict(unit)))
     assert (tmp_path / "precious").read_text() == "mine" and not page_of.is_symlink()
+    page_of.rename(tmp_path / "same")  # and just so where it leads to the right text
+    page_of.symlink_to(tmp_path / "same")
+    publish(room, unit, (submission(room), verdict(unit)))
+    assert not page_of.is_symlink()
 
 
 @pytest.mark.parametrize("name", ["..", "", ".", "a/b"])
@@ -376,36 +380,43 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_next_run_goes_on(room, 
     assert not needed(room, work, found.key) and grades(room, LAB, "ada")["check_truncate"][0] == 2
 
 
-def test_an_end_at_any_moment_loses_nothing_and_doubles_nothing(room, unit, monkeypatch):
-    """Every file's and transaction's turn to be the last thing that happened."""
+def test_an_end_at_any_moment_loses_nothing_and_doubles_nothing(room, unit, tmp_path, monkeypatch):
+    """Every file's and every statement's turn to be the last thing that happened."""
     work, found = submission(room), verdict(unit, {"truncate": WRONG})
-    steps, last = [], 0
+    steps = []
 
     class Killed(BaseException):
         pass
 
-    def counted(step):
-        def run(*arguments):
-            if len(steps) == last:
-                raise Killed
-            steps.append(step)
-            return step(*arguments)
+    def end_before(last):
+        def counted(step):
+            def run(*arguments):
+                if len(steps) == last:
+                    raise Killed
+                steps.append(step)
+                return step(*arguments)
 
-        return run
+            return run
 
-    monkeypatch.setattr(gradebook.rows, "insert_missing", counted(gradebook.rows.insert_missing))
-    monkeypatch.setattr(gradebook.rows, "update_changed", counted(gradebook.rows.update_changed))
-    monkeypatch.setattr(publisher.os, "replace", counted(os.replace))
-    while True:
         steps.clear()
-        try:
-            publish(room, unit, (work, found))
-            break
-        except Killed:
-            last += 1
-    monkeypatch.undo()
-    assert last == 8  # who grades, rows in, rows changed, notebook, two times, page, record
-    assert not needed(room, work, found.key)
-    assert {table: len(found) for table, found in rows(room).items()} == {
-        "student": 1, "submitted_assignment": 1, "submitted_notebook": 1, "grade": 9, "comment": 8}
-    assert grades(room, LAB, "ada")["check_truncate"] == (0, None, 0, 2, False, True)
+        monkeypatch.undo()
+        monkeypatch.setattr(gradebook.rows, "insert_missing", counted(gradebook.rows.insert_missing))
+        monkeypatch.setattr(gradebook.rows, "update_changed", counted(gradebook.rows.update_changed))
+        monkeypatch.setattr(publisher.os, "replace", counted(os.replace))
+
+    whole = Path(shutil.copytree(room, tmp_path / "whole"))
+    end_before(None)
+    publish(whole, unit, (work, found))
+    assert len(steps) == 8  # who grades, rows added, rows changed, notebook, two times, page, record
+    for last in range(len(steps)):
+        cut = Path(shutil.copytree(room, tmp_path / f"cut {last}"))
+        end_before(last)
+        with pytest.raises(Killed):
+            publish(cut, unit, (work, found))
+        monkeypatch.undo()
+        assert needed(cut, work, found.key)
+        publish(cut, unit, (work, found))
+        assert not needed(cut, work, found.key)
+        assert grades(cut, LAB, "ada") == grades(whole, LAB, "ada") and page(cut) == page(whole)
+        assert {table: len(found) for table, found in rows(cut).items()} == {
+            "student": 1, "submitted_assignment": 1, "submitted_notebook": 1, "grade": 9, "comment": 8}
