@@ -15,10 +15,9 @@ from concurrent.futures import (
     wait,
 )
 from dataclasses import dataclass, replace
-from multiprocessing import get_all_start_methods, get_context
 from typing import Any
 
-from autograder import worker
+from autograder import early, worker
 from autograder.verdicts import SubmissionVerdict, Task
 from autograder.worker import Failure, Orders
 from nutshell.errors import Trouble, WrongUse
@@ -133,11 +132,7 @@ class Pool:
             self._executor = self._client.get_executor(pure=False)
             self.workers = max(1, sum(self._client.nthreads().values()))
             return
-        method = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
-        context = get_context(method)
-        if method == "forkserver":
-            context.set_forkserver_preload(["autograder.judge", "autograder.sandbox"])  # imported once for all workers
-        self._executor = ProcessPoolExecutor(self.workers, mp_context=context, initializer=worker.end_with_parent)
+        self._executor = ProcessPoolExecutor(self.workers, mp_context=early.begin(), initializer=worker.end_with_parent)
 
     def _begin_anew(self) -> None:
         """Forget an executor that has lost a worker, or whose workers hang; their submissions are tried again."""
