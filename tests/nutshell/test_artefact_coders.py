@@ -272,6 +272,17 @@ def test_frequencies_that_do_not_add_up_are_refused(frequencies):
         ans.decode(table + bytes(20), 4, 8)
 
 
+def test_states_that_do_not_arrive_where_the_encoder_began_are_refused():
+    payload = bytearray(ans.encode(np.array([0, 1, 1]), 2))
+    place = len(payload) - 4 - 2 * ((len(payload) - 7) // 2) + 2  # the state's third byte
+    payload[place] += 1
+    with pytest.raises(ValueError, match="where the encoder began"):
+        ans.decode(bytes(payload), 3, 2)
+    payload[place : place + 2] = bytes(2)
+    with pytest.raises(ValueError, match=r"below 2\^16"):
+        ans.decode(bytes(payload), 3, 2)
+
+
 def test_alphabets_that_are_too_large_are_refused():
     for call in (lambda: ans.encode(np.arange(5000), 5000), lambda: ans.decode(b"", 1, 5000)):
         with pytest.raises(ValueError, match="more than the 4,096"):

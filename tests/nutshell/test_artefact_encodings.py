@@ -241,6 +241,12 @@ def test_the_binary_point_is_as_far_left_as_nothing_saturates(tensor, bits, axis
     assert off <= tensor.double().abs().max() / (half - 0.5) + 1e-30
 
 
+def test_symmetric_grids_have_as_many_steps_below_zero_as_above():
+    back = there_and_back(Affine(4, symmetric=True, scale=1.0), torch.tensor([-100.0, -7.4, 0.5, 1.5, 7.4, 100.0]))
+    assert back.tolist() == [-7, -7, 0, 2, 7, 7]
+    assert there_and_back(Affine(4, scale=1.0), torch.tensor([-100.0, 100.0])).tolist() == [-8, 7]
+
+
 @pytest.mark.parametrize(("encoding", "size"), [
     (Affine(8), 4 + 1 + 12), (Affine(8, symmetric=True), 4 + 12), (Affine(4, axis=0), 3 * 4 + 8), (Affine(2), 4 + 4),
     (Affine(3, axis=0, symmetric=True), 12 + 5), (FixedPoint(16), 1 + 24), (FixedPoint(5, axis=0), 3 + 8),
@@ -386,6 +392,8 @@ ANS = {"coder": "ans"}
     ("sparse", {"limit": 8}, b"\xff\xff\xff\xff\x7f", "stored numbers, more than"),
     ("sparse", {"limit": 8}, b"\x01\x7f\x00", "bytes of gaps, more than"),
     ("sparse", {"limit": 8}, b"\x02\x01\xfc" + ONES * 2, "end at number 15 of 12"),
+    ("sparse", {"limit": 16}, b"\x01\x01\xb0" + ONES, None),
+    ("sparse", {"limit": 16}, b"\x01\x01\xc0" + ONES, "at number 12"),
     ("sparse", {"limit": 8}, b"\x01\x02\x00\x00" + ONES, "gaps: 2 bytes"),
     ("sparse", {"limit": 6}, b"\x01\x01\xe0" + ONES, "symbol 7 of an alphabet of 6"),
     ("sparse", {"limit": 8}, b"\x01\x01\x20" + ONES + b"a", "values: 5 bytes"),
