@@ -191,6 +191,8 @@ class Run:
         if self._publisher is None:
             self._publisher = Publisher(self.folder, self.settings)
             self._publisher.__enter__()
+            for unit in dict.fromkeys(unit for unit, _ in self.work):
+                self._publisher.check(unit)
         return self._publisher
 
     def __enter__(self) -> "Run":

@@ -68,7 +68,7 @@ def for_formgrader(lab: Lab, submission: Submission, outputs: Mapping[str, str])
         cell["id"] = f"cell-{number}"
     metadata = {key: value for key, value in lab.metadata.items() if key in ("kernelspec", "language_info")}
     notebook = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-    return (json.dumps(notebook, ensure_ascii=False, indent=1) + "\n").encode()
+    return (json.dumps(notebook, ensure_ascii=False) + "\n").encode()
 
 
 def as_typed(text: str) -> str:

@@ -223,6 +223,15 @@ def test_names_that_nobody_has_are_wrong_use(room):
         grade(folder / "submitted")
 
 
+def test_points_that_the_gradebook_doesn_t_know_yet_stop_it_before_marks(room):
+    folder, _ = room
+    text = (folder / "classroom.toml").read_text()
+    (folder / "classroom.toml").write_text(text.replace("[tiny.points]", "[tiny.points]\nhalf = 7\n#"))
+    with pytest.raises(Trouble, match="nutshell classroom"):
+        grade(folder)
+    assert marks(folder) == {}
+
+
 def test_flags_reach_the_summary_and_never_the_mark(room):
     folder, pool = room
     pool.outcome = staticmethod(lambda job: replace(verdict(job.task), flags=(Flag("odd", "half", "Look here."),)))
