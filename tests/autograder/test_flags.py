@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from autograder import borrowed, flags
 from autograder.flags import CHANGED, OUT_OF_LINE, Seen, findings, guess, log_odds
 from autograder.verdicts import BudgetVerdict, SubmissionVerdict
-from nutshell import artefact, budget, checkpoints, data, models, training
+from nutshell import artefact, budget, checkpoints, data, models, results, training
 from nutshell.checks import Budget, Limit
 from nutshell.data.dataset import Dataset, Split
 
@@ -229,3 +229,10 @@ def test_shipped_networks_are_known_in_any_encoding(tmp_path):
     with torch.no_grad():
         network.fc3.bias[0] += 1e-3
     assert artefact.read(artefact.to_bytes(network, input_shape=(1, 28, 28))).fingerprint not in known
+
+
+def test_the_thresholds_are_those_that_were_measured():
+    measured = results.load("flags")
+    assert (measured["standard_errors"], measured["slack"]) == (flags.STANDARD_ERRORS, flags.SLACK)
+    assert measured["honest_flagged"] == 0 and measured["resampled_flagged"] / measured["resampled"] < 0.001
+    assert measured["knowing_flagged"] == len(measured["knowing"])
