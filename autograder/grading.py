@@ -17,7 +17,7 @@ from tqdm import tqdm
 from autograder import borrowed, classroom, intake, isolation, keys, ready, settings, units
 from autograder.limits import Limits
 from autograder.pool import Job, Pool
-from autograder.publisher import Publisher
+from autograder.publisher import SECRET, Publisher
 from autograder.verdicts import Flag, Submission, SubmissionVerdict, Task, from_json
 from autograder.worker import Orders
 from nutshell.checks import Unit
@@ -293,7 +293,8 @@ class Run:
             self.summary.marks.append(who | dict(points=verdict.points, possible=verdict.possible))
             self.summary.budgets += [who | vars(budget) for budget in verdict.budgets]
         if self.publisher.needed(submission, verdict.key):
-            self.waiting.append((unit, submission, verdict))
+            files = {name: content for name, content in submission.files.items() if name == SECRET}
+            self.waiting.append((unit, replace(submission, files=files), verdict))  # the others may be large
             if len(self.waiting) >= BATCH:
                 self.publish()
         self.bar.update()

@@ -96,7 +96,10 @@ class Reader:
         parts = [self.value(part, depth + 1) for part in self._items(payload, 3)]
         if any(type(part) is not int for part in parts) or parts[2] == 0:
             raise Malformed("A range is none.")
-        return range(*parts)
+        found = range(*parts)
+        if found[self.limits.nodes :]:  # it takes no room, and whoever adds it up would be busy for ever
+            raise TooLarge(f"A range has more than {self.limits.nodes:,} numbers.")
+        return found
 
     def _dtype(self, payload: Any, depth: int) -> torch.dtype:
         return TENSOR_DTYPES[_choice(payload, TENSOR_DTYPES)]

@@ -316,3 +316,11 @@ def test_a_list_inside_itself_is_too_large():
     endless.append(endless)
     with pytest.raises(TooLarge):
         encode(endless)
+
+
+@pytest.mark.parametrize("found", [range(101), range(10**15), range(-(2**80), 2**80, 3), range(10**9, 0, -1)])
+def test_a_range_is_as_long_as_a_message_may_be(found):
+    limits = Limits(nodes=100)
+    assert decode(encode(range(100)), limits=limits) == range(100)
+    with pytest.raises(TooLarge, match="more than 100 numbers"):
+        decode(encode(found), limits=limits)
