@@ -143,7 +143,7 @@ def prune_and_train(
     decayed = [p for p in parameters.values() if p.ndim > 1]
     others = [p for p in parameters.values() if p.ndim == 1]
     optimiser = torch.optim.AdamW([dict(params=decayed, weight_decay=plan.weight_decay),
-                                   dict(params=others, weight_decay=0.0)], lr=plan.learning_rate)
+                                   dict(params=others, weight_decay=0.0)], lr=plan.learning_rate, fused=True)
     per_epoch = -(-len(data.train) // plan.batch_size)
     steps = plan.epochs * per_epoch
     first = load(resume, plan, seed, network, masks, optimiser, generator)
@@ -155,23 +155,20 @@ def prune_and_train(
                 group["lr"] = rate(plan, step, steps)
             optimiser.zero_grad()
             loss_of(network, plan, parameters, images, labels, teacher).backward()
-            apply(masks, {name: parameter.grad for name, parameter in parameters.items()})
             optimiser.step()
             if due(plan, step, steps):
                 prune(parameters, masks, kept(plan, step / steps))
                 drop_unread(parameters, masks, FOLLOWING[plan.network])
-            apply(masks, parameters)
+            apply(masks, parameters)  # Adam keeps to itself what happens to each weight, so this is all it takes
         save(resume, plan, seed, network, masks, optimiser, generator, epoch + 1)
     network.eval()
 
 
 @torch.no_grad()
-def apply(masks: Masks, tensors: Mapping[str, Tensor | None]) -> None:
+def apply(masks: Masks, tensors: Mapping[str, Tensor]) -> None:
     """Put zeros where a mask has them."""
     for name, mask in masks.items():
-        tensor = tensors[name]
-        if tensor is not None:
-            tensor.mul_(mask)
+        tensors[name].mul_(mask)
 
 
 @torch.no_grad()
