@@ -6,7 +6,8 @@ writes ``results/grading.json``. About half an hour on two cores, most of it nbg
 meanwhile. Every submission differs from the others, in its text and in the network handed in, so nothing is found in a
 cache. Ours are whole commands at full isolation, publishing and feedback included; nbgrader's is autograding alone,
 without its feedback. The steady rate is that of the submissions by which a long run exceeds a short one, so that
-start-up cancels out.
+start-up cancels out. Memory is what all processes of a command hold together (proportional set size), looked at every
+half second; the rerun is the same command once more, with nothing changed.
 """
 
 import os
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class Lab:
 
 
 LABS = (
-    Lab("one_exercise", "one exercise", (EXERCISE,), 350),
+    Lab("one_exercise", "one exercise", (EXERCISE,), 1000),
     Lab("whole_unit", "the whole of unit 03", (), 150),
 )
 
@@ -80,10 +81,10 @@ def main(submissions: int, rounds: int, keep: bool) -> None:
 
 def _measure(room: Path, lab: Lab, submissions: int) -> dict[str, float]:
     """Seconds of the four runs, and what follows from them."""
-    theirs_short = _run(room, SHORT, _nbgrader)
-    ours_short = _run(room, submissions, _nutshell)
-    theirs_long = _run(room, submissions, _nbgrader)
-    ours_long = _run(room, lab.many, _nutshell)
+    theirs_short, _, _ = _run(room, SHORT, _nbgrader)
+    ours_short, _, memory_short = _run(room, submissions, _nutshell)
+    theirs_long, _, _ = _run(room, submissions, _nbgrader)
+    ours_long, again, memory_long = _run(room, lab.many, _nutshell, again=True)
     theirs_rate = 60 * (submissions - SHORT) / (theirs_long - theirs_short)
     ours_rate = 60 * (lab.many - submissions) / (ours_long - ours_short)
     return {
@@ -93,6 +94,10 @@ def _measure(room: Path, lab: Lab, submissions: int) -> dict[str, float]:
         "nbgrader_a_minute": theirs_rate,
         "nutshell_a_minute": ours_rate,
         "steady_ratio": ours_rate / theirs_rate,
+        "nutshell_long_seconds": ours_long,
+        "unchanged_rerun_seconds": again,
+        "nutshell_memory_mb": memory_short,
+        "nutshell_long_memory_mb": memory_long,
     }
 
 
@@ -100,7 +105,9 @@ def _words(row: dict[str, Any]) -> str:
     return (
         f"whole command {row['nbgrader_seconds']:.1f} s against {row['nutshell_seconds']:.1f} s, "
         f"{row['whole_command_ratio']:.1f}×; steady {row['nbgrader_a_minute']:.1f} a minute against "
-        f"{row['nutshell_a_minute']:.0f}, {row['steady_ratio']:.1f}×"
+        f"{row['nutshell_a_minute']:.0f}, {row['steady_ratio']:.1f}×; long run {row['nutshell_long_seconds']:.0f} s, "
+        f"unchanged again {row['unchanged_rerun_seconds']:.1f} s; memory {row['nutshell_memory_mb']:.0f} MB and "
+        f"{row['nutshell_long_memory_mb']:.0f} MB"
     )
 
 
@@ -161,22 +168,61 @@ def _networks(unit: Unit) -> Iterator[dict[str, bytes]]:
         yield files
 
 
-def _run(room: Path, number: int, command: Any) -> float:
-    """Seconds of a grader's whole command on the first submissions of a classroom, in a fresh copy of it."""
+def _run(
+    room: Path, number: int, command: Callable[[str], list[str]], again: bool = False
+) -> tuple[float, float, float]:
+    """A grader's whole command on the first submissions of a classroom, in a fresh copy of it.
+
+    Returns
+    -------
+    seconds, seconds again, megabytes : float
+        The second is 0 if it wasn't run again.
+    """
     with tempfile.TemporaryDirectory(prefix="nutshell-benchmark-") as place:
         folder = Path(place) / "room"
         shutil.copytree(room, folder, ignore=shutil.ignore_patterns("waiting"))
         for student in sorted((room / "waiting").iterdir())[:number]:
             shutil.copytree(student, folder / "submitted" / student.name)
         unit = next((folder / "source").iterdir()).name
-        environment = {**os.environ, "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]}
+        seconds, most = _timed(command(unit), folder)
+        graded = len(list((folder / "autograded").glob("*/*/*.ipynb")))
+        if graded != number:
+            raise Trouble(f"{command(unit)} graded {graded} of {number}.")
+        return seconds, _timed(command(unit), folder)[0] if again else 0.0, most
+
+
+def _timed(command: list[str], folder: Path) -> tuple[float, float]:
+    """Seconds of a command, and the most megabytes that its processes held together."""
+    environment = {**os.environ, "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]}
+    most = 0.0
+    with tempfile.TemporaryFile("w+") as said:
         started = time.perf_counter()
-        done = subprocess.run(command(unit), cwd=folder, env=environment, capture_output=True, text=True)
+        child = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+        while True:
+            try:
+                child.wait(timeout=0.5)
+                break
+            except subprocess.TimeoutExpired:
+                most = max(most, _megabytes(child.pid))
         seconds = time.perf_counter() - started
-        graded = sorted((folder / "autograded").glob("*/*/*.ipynb"))
-        if done.returncode != 0 or len(graded) != number:
-            raise Trouble(f"{command(unit)} graded {len(graded)} of {number}:\n{done.stderr[-2000:]}")
-    return seconds
+        if child.returncode != 0:
+            said.seek(0)
+            raise Trouble(f"{' '.join(command)} ended with {child.returncode}:\n{said.read()[-2000:]}")
+    return seconds, most
+
+
+def _megabytes(pid: int) -> float:
+    """Proportional set size of a process and all that it started."""
+    found = 0.0
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                found = int(line.split()[1]) / 1024
+        children = [int(word) for path in Path(f"/proc/{pid}/task").iterdir()
+                    for word in (path / "children").read_text().split()]
+    except OSError:  # it has just ended
+        return found
+    return found + sum(_megabytes(child) for child in children)
 
 
 def _nutshell(unit: str) -> list[str]:

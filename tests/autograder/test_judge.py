@@ -164,7 +164,8 @@ def _with_name(child, name, box):
 
 
 def test_what_an_exercise_leaves_behind_costs_no_other(tiny):
-    vandal = HALF.replace("    return", "    globals()['np'] = None\n    return") + CLIP.removeprefix("import numpy as np\n")
+    vandal = HALF.replace("    return", "    globals()['np'] = None\n    return")
+    vandal += CLIP.removeprefix("import numpy as np\n")
     vandal = vandal.replace("0.5 * np.asarray(x)", "0.5 * x")
     exercises, _, box = graded(tiny, vandal)
     assert exercises["half"].status == exercises["clip_at"].status == "OK" and box.started == 2
