@@ -38,4 +38,10 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from nutshell.errors import NutshellError
+
+    try:
+        raise SystemExit(main())
+    except NutshellError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(error.exit_code) from None

@@ -103,7 +103,11 @@ def run(place: Path, times: int, seed: int, students: int = 20) -> Killed:
         interrupted(room, chance, length, times, found)
         found.rounds += 1
         got = outcome(room)
-        found.faults += [f"round {found.rounds}: {name} differs: {_difference(wanted[name], got[name])}" for name in wanted if got[name] != wanted[name]]
+        found.faults += [
+            f"round {found.rounds}: {name} differs: {_difference(wanted[name], got[name])}"
+            for name in wanted
+            if got[name] != wanted[name]
+        ]
         found.faults += [f"round {found.rounds}: {left}" for left in watch.left()]
         watch.end()
     found.seconds = time.monotonic() - started
@@ -149,22 +153,32 @@ def kill(coordinator: int, target: str, chance: random.Random) -> bool:
 
 
 def outcome(room: Room) -> dict[str, Any]:
-    """What grading has made: marks, statuses, rows of the gradebook, and pages."""
+    """What grading has made: marks, statuses, rows of the gradebook, pages, and files that were never finished."""
     verdicts = room.verdicts()
-    statuses = {student: [(one["name"], one["status"], one["points"]) for one in (*verdict["exercises"], *verdict["budgets"])]
-                for student, verdict in verdicts.items()}
+    statuses = {
+        student: [(one["name"], one["status"], one["points"]) for one in (*verdict["exercises"], *verdict["budgets"])]
+        for student, verdict in verdicts.items()
+    }
     with contextlib.closing(sqlite3.connect(room.folder / "gradebook.db")) as base:
         tables = ("student", "submitted_assignment", "submitted_notebook", "grade", "comment")
         rows = {name: base.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
-    pages = sorted(str(path.relative_to(room.folder)) for step in ("feedback", "autograded") for path in (room.folder / step).rglob("*") if path.is_file())
+    pages = sorted(
+        str(path.relative_to(room.folder))
+        for step in ("feedback", "autograded")
+        for path in (room.folder / step).rglob("*")
+        if path.is_file()
+    )
     unfinished = sorted(path.name for path in room.folder.rglob("*.unfinished"))
-    kept = sorted(path.name for path in (room.folder / "verdicts").rglob("*.json") if path.name != "grading.json")
-    return dict(marks=room.marks(), statuses=statuses, rows=rows, pages=pages, unfinished=unfinished, verdicts=kept)
+    return dict(marks=room.marks(), statuses=statuses, rows=rows, pages=pages, unfinished=unfinished)
 
 
 def _difference(wanted: Any, got: Any) -> str:
     if isinstance(wanted, dict):
-        return "; ".join(f"{key}: {got.get(key)} instead of {wanted.get(key)}" for key in sorted({*wanted, *got}) if got.get(key) != wanted.get(key))[:500]
+        return "; ".join(
+            f"{key}: {got.get(key)} instead of {wanted.get(key)}"
+            for key in sorted({*wanted, *got})
+            if got.get(key) != wanted.get(key)
+        )[:500]
     return f"{sorted(set(got) ^ set(wanted))}"[:500]
 
 
@@ -180,14 +194,27 @@ def main(times: int, students: int, seed: int, write: bool) -> None:
     counts = {target: sum(moment["target"] == target for moment in found.moments) for target in dict.fromkeys(TARGETS)}
     data = dict(
         command=f"python -m tests.red_team.kill --times {times} --students {students} --seed {seed} --write",
-        kills=len(found.moments), by_target=counts, students=students, rounds=found.rounds, faults=found.faults,
-        went_on_by_itself=sum(moment["went_on"] for moment in found.moments), seconds=round(found.seconds), moments=found.moments,
-    )  # fmt: skip
+        kills=len(found.moments),
+        by_target=counts,
+        students=students,
+        rounds=found.rounds,
+        faults=found.faults,
+        went_on_by_itself=sum(moment["went_on"] for moment in found.moments),
+        seconds=round(found.seconds),
+        moments=found.moments,
+    )
     if write:
         RESULTS.write_text(json.dumps(data, indent=1) + "\n")
     words = ", ".join(f"{count} of a {target}" for target, count in counts.items())
-    print(f"{len(found.moments)} kills ({words}) in {found.rounds} rounds of {students} submissions, {found.seconds:.0f} s.")
-    print("\n".join(found.faults) or "Marks, verdicts, feedback and rows of the gradebook are those of an uninterrupted run; nothing was left behind.")
+    print(
+        f"{len(found.moments)} kills ({words}) in {found.rounds} rounds of {students} submissions, "
+        f"{found.seconds:.0f} s."
+    )
+    print(
+        "\n".join(found.faults)
+        or "Marks, verdicts, feedback and rows of the gradebook are those of an uninterrupted run; "
+        "nothing was left behind."
+    )
     sys.exit(1 if found.faults else 0)
 
 

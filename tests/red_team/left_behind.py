@@ -46,7 +46,9 @@ class Watch:
 
     def _processes(self) -> dict[int, str]:
         until = time.monotonic() + 5
-        while (left := {p: w for p, w in descendants(os.getpid()).items() if p not in self.children}) and time.monotonic() < until:
+        while (
+            left := {p: w for p, w in descendants(os.getpid()).items() if p not in self.children}
+        ) and time.monotonic() < until:
             reap(left)
             time.sleep(0.05)
         return left

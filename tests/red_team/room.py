@@ -74,7 +74,6 @@ class Found:
         return "\n".join(parts)
 
 
-
 class Room:
     """A classroom of the red team's unit, with a home, a temporary folder and bait of its own.
 
@@ -110,21 +109,46 @@ class Room:
 
     def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """``nutshell`` with these arguments, as an instructor of this classroom."""
-        return subprocess.run([sys.executable, str(HERE / "grader.py"), *arguments], env=self.environment(), cwd=self.place,
-                              capture_output=True, text=True, **options)
+        return subprocess.run(
+            [sys.executable, str(HERE / "grader.py"), *arguments],
+            env=self.environment(),
+            cwd=self.place,
+            capture_output=True,
+            text=True,
+            **options,
+        )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """The same, in the background."""
-        return subprocess.Popen([sys.executable, str(HERE / "grader.py"), *arguments], env=self.environment(), cwd=self.place,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        return subprocess.Popen(
+            [sys.executable, str(HERE / "grader.py"), *arguments],
+            env=self.environment(),
+            cwd=self.place,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
     def environment(self) -> dict[str, str]:
         """The environment in which grading runs: with bait in it, and nowhere to write but the room's own folders."""
-        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "NUTSHELL_DATA", "LANG", "OMP_NUM_THREADS", "NUTSHELL_UNITS")}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name in ("PATH", "NUTSHELL_DATA", "LANG", "OMP_NUM_THREADS", "NUTSHELL_UNITS")
+        }
         programs = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
         cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        return kept | {"PATH": programs, "HOME": str(self.home), "TMPDIR": str(self.tmp), "XDG_CACHE_HOME": cache, "NUTSHELL_ALLOW_STAND_INS": "1",
-                       "PYTHONDONTWRITEBYTECODE": "1", "BAIT": BAIT, "AWS_SECRET_ACCESS_KEY": BAIT}
+        return kept | {
+            "PATH": programs,
+            "HOME": str(self.home),
+            "TMPDIR": str(self.tmp),
+            "XDG_CACHE_HOME": cache,
+            "NUTSHELL_ALLOW_STAND_INS": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "BAIT": BAIT,
+            "AWS_SECRET_ACCESS_KEY": BAIT,
+        }
 
     def submit(self, attack: Attack) -> None:
         """Hand an attack in."""
@@ -158,7 +182,14 @@ class Room:
         return notebook
 
     def _filled(self, source: str) -> str:
-        known = {"ROOM": self.folder, "HOME": self.home, "UNITS": HERE, "REPOSITORY": REPOSITORY, "PORT": self.port, "BAIT": BAIT}
+        known = {
+            "ROOM": self.folder,
+            "HOME": self.home,
+            "UNITS": HERE,
+            "REPOSITORY": REPOSITORY,
+            "PORT": self.port,
+            "BAIT": BAIT,
+        }
         for name, value in known.items():
             source = source.replace(f"@{name}@", str(value))
         return source
@@ -180,9 +211,18 @@ class Room:
         for attack in attacks:
             student = attack.folder
             readable = ascii(student)[1:-1]
-            one = Found(marks.get(student, {}), keys.get(student, {}), _either(refused, student, readable), _either(trouble, student, readable))
+            one = Found(
+                marks.get(student, {}),
+                keys.get(student, {}),
+                _either(refused, student, readable),
+                _either(trouble, student, readable),
+            )
             one.leaks = list(self._leaks(student))
-            one.flagged = [f"{flag['kind']}: {flag['words']}" for flag in self.summary.get("flags", ()) if flag["student"] == student]
+            one.flagged = [
+                f"{flag['kind']}: {flag['words']}"
+                for flag in self.summary.get("flags", ())
+                if flag["student"] == student
+            ]
             result[attack.name] = one
         return result
 
@@ -190,7 +230,8 @@ class Room:
         """Marks by student and item, from nbgrader's gradebook, as nbgrader itself reckons them."""
         with contextlib.closing(sqlite3.connect(f"file:{self.folder}/gradebook.db?mode=ro", uri=True)) as base:
             rows = base.execute("""
-                SELECT submitted_assignment.student_id, base_cell.name, grade.auto_score, grade.manual_score, grade.extra_credit
+                SELECT submitted_assignment.student_id, base_cell.name, grade.auto_score, grade.manual_score,
+                       grade.extra_credit
                 FROM grade JOIN base_cell ON grade.cell_id = base_cell.id
                 JOIN submitted_notebook ON grade.notebook_id = submitted_notebook.id
                 JOIN submitted_assignment ON submitted_notebook.assignment_id = submitted_assignment.id""").fetchall()
@@ -224,7 +265,11 @@ class Room:
     def bait(self) -> Iterator[None]:
         """Servers on this machine that nobody inside a sandbox may reach: TCP, a Unix socket, an abstract one."""
         listeners = []
-        for family, address in ((socket.AF_INET, ("0.0.0.0", 0)), (socket.AF_UNIX, str(self.place / "bait.sock")), (socket.AF_UNIX, f"\0{BAIT}")):
+        for family, address in (
+            (socket.AF_INET, ("0.0.0.0", 0)),
+            (socket.AF_UNIX, str(self.place / "bait.sock")),
+            (socket.AF_UNIX, f"\0{BAIT}"),
+        ):
             listener = socket.socket(family)
             listener.bind(address)
             listener.listen(16)
@@ -263,7 +308,9 @@ def leaks_of(path: Path, step: str) -> Iterator[str]:
                 yield f"autograded: a hidden input in the outputs of cell {number}"
             live = "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
             live += "".join(str(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", []))
-            if cell["cell_type"] == "raw" or any("javascript" in output.get("data", {}) for output in cell.get("outputs", [])):
+            if cell["cell_type"] == "raw" or any(
+                "javascript" in output.get("data", {}) for output in cell.get("outputs", [])
+            ):
                 live += "".join(cell["source"])
             yield from (f"autograded: {what} in cell {number}" for what in Live.of(live))
         return
@@ -289,8 +336,11 @@ class Live(html.parser.HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.inside = tag
-        bad = [f"{tag} {name}" for name, value in attributes
-               if "pwned" in (value or "") and (name.startswith("on") or name in ("href", "src", "srcdoc"))]
+        bad = [
+            f"{tag} {name}"
+            for name, value in attributes
+            if "pwned" in (value or "") and (name.startswith("on") or name in ("href", "src", "srcdoc"))
+        ]
         self.found += bad
 
     def handle_endtag(self, tag: str) -> None:
@@ -302,7 +352,9 @@ class Live(html.parser.HTMLParser):
 
 
 def _without_marks(text: str) -> str:
-    return "\n".join(line for line in text.splitlines() if line.strip() not in ("### BEGIN SOLUTION", "### END SOLUTION"))
+    return "\n".join(
+        line for line in text.splitlines() if line.strip() not in ("### BEGIN SOLUTION", "### END SOLUTION")
+    )
 
 
 def _grade_id(cell: Mapping[str, Any]) -> str:

@@ -23,8 +23,16 @@ class Row:
     seconds: float = 0.0
 
     def as_data(self) -> dict[str, Any]:
-        return dict(group=self.attack.group, name=self.attack.name, words=self.attack.words, verdict=self.verdict,
-                    wanted=list(self.attack.wanted), as_wanted=not self.faults, faults=list(self.faults), seconds=round(self.seconds, 2))
+        return dict(
+            group=self.attack.group,
+            name=self.attack.name,
+            words=self.attack.words,
+            verdict=self.verdict,
+            wanted=list(self.attack.wanted),
+            as_wanted=not self.faults,
+            faults=list(self.faults),
+            seconds=round(self.seconds, 2),
+        )
 
 
 @dataclass
@@ -46,8 +54,14 @@ class Table:
 
     def as_data(self) -> dict[str, Any]:
         rows = [row.as_data() for row in self.rows]
-        return dict(rows=rows, left_behind=self.left, trouble=self.trouble, as_wanted=self.as_wanted, seconds=round(self.seconds, 1),
-                    limited_by=self.limited_by)
+        return dict(
+            rows=rows,
+            left_behind=self.left,
+            trouble=self.trouble,
+            as_wanted=self.as_wanted,
+            seconds=round(self.seconds, 1),
+            limited_by=self.limited_by,
+        )
 
 
 def run(place: Path, attacks: Iterable[Attack], level: str | None = None) -> Table:
@@ -76,8 +90,15 @@ def run(place: Path, attacks: Iterable[Attack], level: str | None = None) -> Tab
         table.trouble = f"The grader ended with {done.returncode}: {room.said[-3000:]}"
     found = room.found(chosen)
     table.limited_by = next((one.verdict["limited_by"] for one in found.values() if one.verdict.get("limited_by")), "")
-    table.rows = [Row(attack, found[attack.name].status(attack.item), tuple(faults(attack, found[attack.name])),
-                      found[attack.name].verdict.get("seconds", 0.0)) for attack in chosen]
+    table.rows = [
+        Row(
+            attack,
+            found[attack.name].status(attack.item),
+            tuple(faults(attack, found[attack.name])),
+            found[attack.name].verdict.get("seconds", 0.0),
+        )
+        for attack in chosen
+    ]
     strangers = set(room.marks()) - {attack.folder for attack in chosen}
     table.left += [f"marks of {student}" for student in sorted(strangers)]
     room.clear()
@@ -97,7 +118,11 @@ def faults(attack: Attack, found: Found) -> Iterator[str]:
         yield from _others(attack, found)
     if attack.says and not re.search(attack.says, found.said(), re.IGNORECASE):
         yield f"nothing said of {attack.says}: {found.said()[:300]!r}"
-    if attack.flag and not any(re.search(attack.flag, flag, re.IGNORECASE) for flag in found.flagged) and not _on_stand_in(found):
+    if (
+        attack.flag
+        and not any(re.search(attack.flag, flag, re.IGNORECASE) for flag in found.flagged)
+        and not _on_stand_in(found)
+    ):
         yield f"no flag of {attack.flag}: {found.flagged}"
     yield from found.leaks
 

@@ -82,7 +82,9 @@ def test_an_unchanged_rerun_does_no_work(room):
 def test_a_worker_lost_costs_nobody_a_mark(room):
     grading = room.start("grade", str(room.folder))
     until(lambda: any("bwrap" in words for words in descendants(grading.pid).values()) or grading.poll() is not None)
-    workers = [pid for pid, words in descendants(grading.pid).items() if "multiprocessing" in words and "tracker" not in words]
+    workers = [
+        pid for pid, words in descendants(grading.pid).items() if "multiprocessing" in words and "tracker" not in words
+    ]
     for pid in workers[-2:]:
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             os.kill(pid, signal.SIGKILL)
@@ -127,7 +129,9 @@ rm -rf {room.folder}
 cp -a {tmp_path}/small/room {room.folder}
 """
     own = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
-    done = subprocess.run([*own, "sh", "-c", script], env=room.environment(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*own, "sh", "-c", script], env=room.environment(), capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     said = (tmp_path / "first").read_text()
     assert (tmp_path / "first.code").read_text().strip() == "3", said
@@ -146,7 +150,8 @@ def test_handed_in_again_while_it_is_graded_the_newer_one_counts_in_the_end(room
     code, _, complaint = finished(grading)
     assert code in (0, 1), complaint
     assert {student: marks for student, marks in room.marks().items() if student != "ada"} == {
-        student: marks for student, marks in wanted().items() if student != "ada"}
+        student: marks for student, marks in wanted().items() if student != "ada"
+    }
     assert room.grade().returncode == 0, room.said
     assert room.marks() == wanted(ada=WRONG_MARKS) and rows_of(room)["submitted_assignment"] == 4
 

@@ -15,6 +15,7 @@ from tests.red_team.catalogue import (
     reading_answers,
     strange_scores,
     tampered_notebooks,
+    unlisted,
     writing_marks,
 )
 
@@ -32,5 +33,6 @@ ATTACKS: list[Attack] = [
     *hand_ins.ATTACKS,
     *markup.ATTACKS,
     *leaks.ATTACKS,
+    *unlisted.ATTACKS,
 ]
 CONTROLS: list[Attack] = controls.CONTROLS

@@ -7,14 +7,28 @@ BOUNDED = (MEMORY, CRASH, RAISED, TIMEOUT, WRONG)
 
 ATTACKS = of_group(
     "eating the machine",
-    Attack("one large array", "a bytearray of 64 GiB", (MEMORY, RAISED), half("def half(x):\n    return len(bytearray(1 << 36))\n")),
-    Attack("a list that grows", "appends for ever", (MEMORY, RAISED, TIMEOUT), half("""
+    Attack(
+        "one large array",
+        "a bytearray of 64 GiB",
+        (MEMORY, RAISED),
+        half("def half(x):\n    return len(bytearray(1 << 36))\n"),
+    ),
+    Attack(
+        "a list that grows",
+        "appends for ever",
+        (MEMORY, RAISED, TIMEOUT),
+        half("""
         def half(x):
             kept = []
             while True:
                 kept.append(bytearray(1 << 24))
-        """)),
-    Attack("a list that grows and swallows", "catches MemoryError and goes on", (MEMORY, TIMEOUT, CRASH), half("""
+        """),
+    ),
+    Attack(
+        "a list that grows and swallows",
+        "catches MemoryError and goes on",
+        (MEMORY, TIMEOUT, CRASH),
+        half("""
         def half(x):
             kept = []
             while True:
@@ -22,14 +36,24 @@ ATTACKS = of_group(
                     kept.append(bytearray(1 << 24))
                 except BaseException:
                     pass
-        """)),
-    Attack("tensors", "torch.empty filled until nothing is left", (MEMORY, RAISED, TIMEOUT), half("""
+        """),
+    ),
+    Attack(
+        "tensors",
+        "torch.empty filled until nothing is left",
+        (MEMORY, RAISED, TIMEOUT),
+        half("""
         def half(x):
             kept = []
             while True:
                 kept.append(torch.ones(1 << 24))
-        """)),
-    Attack("shared memory", "anonymous shared mappings, which RLIMIT_DATA doesn't count", BOUNDED, half("""
+        """),
+    ),
+    Attack(
+        "shared memory",
+        "anonymous shared mappings, which RLIMIT_DATA doesn't count",
+        BOUNDED,
+        half("""
         import mmap
         def half(x):
             kept = []
@@ -37,8 +61,13 @@ ATTACKS = of_group(
                 kept.append(mmap.mmap(-1, 1 << 26))
                 kept[-1].write(b"x" * (1 << 26))
             return 0 * x
-        """)),
-    Attack("a sparse mapping", "a file of a terabyte that takes no room, mapped and touched", BOUNDED, half("""
+        """),
+    ),
+    Attack(
+        "a sparse mapping",
+        "a file of a terabyte that takes no room, mapped and touched",
+        BOUNDED,
+        half("""
         import mmap, os
         def half(x):
             with open("sparse", "wb+") as file:
@@ -47,8 +76,13 @@ ATTACKS = of_group(
                 for place in range(0, 1 << 40, 1 << 12):
                     view[place] = 1
             return 0 * x
-        """)),
-    Attack("memory in many children", "thirty children with 400 MB each, none above a limit for itself", BOUNDED, half("""
+        """),
+    ),
+    Attack(
+        "memory in many children",
+        "thirty children with 400 MB each, none above a limit for itself",
+        BOUNDED,
+        half("""
         import os, time
         def half(x):
             for _ in range(30):
@@ -59,8 +93,13 @@ ATTACKS = of_group(
                     os._exit(0)
             time.sleep(60)
             return 0 * x
-        """)),
-    Attack("memfd and pipes", "memory files and full pipes and sockets", BOUNDED, half("""
+        """),
+    ),
+    Attack(
+        "memfd and pipes",
+        "memory files and full pipes and sockets",
+        BOUNDED,
+        half("""
         import os, socket
         def half(x):
             for _ in range(200):
@@ -74,8 +113,13 @@ ATTACKS = of_group(
                 except OSError:
                     pass
             return 0 * x
-        """)),
-    Attack("a fork bomb", "every process makes two", BOUNDED, half("""
+        """),
+    ),
+    Attack(
+        "a fork bomb",
+        "every process makes two",
+        BOUNDED,
+        half("""
         import os
         def half(x):
             while True:
@@ -83,14 +127,24 @@ ATTACKS = of_group(
                     os.fork()
                 except OSError:
                     pass
-        """)),
-    Attack("a bomb of threads", "threads until none can be made", BOUNDED, half("""
+        """),
+    ),
+    Attack(
+        "a bomb of threads",
+        "threads until none can be made",
+        BOUNDED,
+        half("""
         import threading, time
         def half(x):
             while True:
                 threading.Thread(target=time.sleep, args=(1e6,), daemon=True).start()
-        """)),
-    Attack("a daemon", "forks twice, new session, sleeps for a day; half is wrong", (WRONG, RAISED), half("""
+        """),
+    ),
+    Attack(
+        "a daemon",
+        "forks twice, new session, sleeps for a day; half is wrong",
+        (WRONG, RAISED),
+        half("""
         import os, time
         def half(x):
             if os.fork() == 0:
@@ -104,15 +158,25 @@ ATTACKS = of_group(
                     time.sleep(86_400)
                 os._exit(0)
             return 0 * x
-        """)),
-    Attack("programs left running", "starts a hundred programs and leaves them", (WRONG, RAISED), half("""
+        """),
+    ),
+    Attack(
+        "programs left running",
+        "starts a hundred programs and leaves them",
+        (WRONG, RAISED),
+        half("""
         import subprocess, sys
         def half(x):
             for _ in range(100):
                 subprocess.Popen(["sleep", "86400"], start_new_session=True, stdout=subprocess.DEVNULL)
             return 0 * x
-        """)),
-    Attack("a full /tmp", "writes gigabytes to every place that it may write to", BOUNDED, half("""
+        """),
+    ),
+    Attack(
+        "a full /tmp",
+        "writes gigabytes to every place that it may write to",
+        BOUNDED,
+        half("""
         import os
         def half(x):
             for place in ("/tmp", "/dev/shm", "/var/tmp", "/run", ".", os.path.expanduser("~"), "/dev/mqueue"):
@@ -123,29 +187,49 @@ ATTACKS = of_group(
                 except OSError:
                     pass
             return 0 * x
-        """)),
-    Attack("files without number", "makes empty files as long as it can", BOUNDED, half("""
+        """),
+    ),
+    Attack(
+        "files without number",
+        "makes empty files as long as it can",
+        BOUNDED,
+        half("""
         def half(x):
             number = 0
             while True:
                 open(f"f{number}", "w").close()
                 number += 1
-        """)),
-    Attack("folders in folders", "a path a hundred thousand deep, which nobody may have to walk", BOUNDED, half("""
+        """),
+    ),
+    Attack(
+        "folders in folders",
+        "a path a hundred thousand deep, which nobody may have to walk",
+        BOUNDED,
+        half("""
         import os
         def half(x):
             for _ in range(100_000):
                 os.mkdir("d")
                 os.chdir("d")
             return 0 * x
-        """)),
-    Attack("open descriptors", "opens files until none can be opened", (RAISED, CRASH, MEMORY), half("""
+        """),
+    ),
+    Attack(
+        "open descriptors",
+        "opens files until none can be opened",
+        (RAISED, CRASH, MEMORY),
+        half("""
         def half(x):
             kept = []
             while True:
                 kept.append(open("/dev/null"))
-        """)),
-    Attack("descriptors and silence", "opens all descriptors, catches the error, and goes on", (WRONG, CRASH), half("""
+        """),
+    ),
+    Attack(
+        "descriptors and silence",
+        "opens all descriptors, catches the error, and goes on",
+        (WRONG, CRASH),
+        half("""
         def half(x):
             kept = globals().setdefault("kept", [])
             try:
@@ -153,8 +237,13 @@ ATTACKS = of_group(
                     kept.append(open("/dev/null"))
             except OSError:
                 return 0 * x
-        """)),
-    Attack("limits lifted", "raises every resource limit and lowers its niceness", (WRONG, RAISED), half("""
+        """),
+    ),
+    Attack(
+        "limits lifted",
+        "raises every resource limit and lowers its niceness",
+        (WRONG, RAISED),
+        half("""
         import os, resource
         def half(x):
             lifted = False
@@ -173,8 +262,13 @@ ATTACKS = of_group(
             except OSError:
                 pass
             return 0.5 * x if lifted else 0 * x
-        """)),
-    Attack("all processors", "threads of BLAS and torch on every core", (WRONG, OK, RAISED, TIMEOUT), half("""
+        """),
+    ),
+    Attack(
+        "all processors",
+        "threads of BLAS and torch on every core",
+        (WRONG, OK, RAISED, TIMEOUT),
+        half("""
         import os
         os.environ["OMP_NUM_THREADS"] = "64"
         torch.set_num_threads(64)
@@ -182,8 +276,13 @@ ATTACKS = of_group(
             torch.set_num_threads(64)
             torch.randn(800, 800) @ torch.randn(800, 800)
             return 0 * x
-        """)),
-    Attack("System V and POSIX shared memory", "segments that outlive their process", BOUNDED, half("""
+        """),
+    ),
+    Attack(
+        "System V and POSIX shared memory",
+        "segments that outlive their process",
+        BOUNDED,
+        half("""
         import ctypes
         from multiprocessing import shared_memory
         libc = ctypes.CDLL(None, use_errno=True)
@@ -196,22 +295,44 @@ ATTACKS = of_group(
                 except OSError:
                     pass
             return 0 * x
-        """)),
-    Attack("the judge's memory by broadcasting", "a thin tensor, which with the judge's own becomes 6 GB", (WRONG, OUTPUT), {
-        "softplus": "def softplus(x):\n    return torch.zeros(700_000, 1, dtype=x.dtype)\n"}, item="softplus"),
-    Attack("the judge's memory by text", "a list in which one text is long: as an array every one would be", (WRONG, OUTPUT), half("""
+        """),
+    ),
+    Attack(
+        "the judge's memory by broadcasting",
+        "a thin tensor, which with the judge's own becomes 6 GB",
+        (WRONG, OUTPUT),
+        {"softplus": "def softplus(x):\n    return torch.zeros(700_000, 1, dtype=x.dtype)\n"},
+        item="softplus",
+    ),
+    Attack(
+        "the judge's memory by text",
+        "a list in which one text is long: as an array every one would be",
+        (WRONG, OUTPUT),
+        half("""
         def half(x):
             return ["x" * 4_000_000] + ["y"] * 400
-        """)),
-    Attack("the judge's memory by batches", "a generator of large tensors without end, kept by the judge in a list", (TIMEOUT, OUTPUT, MEMORY, WRONG), {
-        "batches": text("""
+        """),
+    ),
+    Attack(
+        "the judge's memory by batches",
+        "a generator of large tensors without end, kept by the judge in a list",
+        (TIMEOUT, OUTPUT, MEMORY, WRONG),
+        {
+            "batches": text("""
             def batches(x, size):
                 large = torch.zeros(7_000_000)
                 while True:
                     yield large
-            """)}, item="batches"),
-    Attack("a module of ten thousand parameters", "parameters and children without number", (WRONG, OUTPUT, RAISED, TIMEOUT, MEMORY, OK), {
-        "Scale": text("""
+            """)
+        },
+        item="batches",
+    ),
+    Attack(
+        "a module of ten thousand parameters",
+        "parameters and children without number",
+        (WRONG, OUTPUT, RAISED, TIMEOUT, MEMORY, OK),
+        {
+            "Scale": text("""
             class Scale(nn.Module):
                 def __init__(self, size):
                     super().__init__()
@@ -219,5 +340,9 @@ ATTACKS = of_group(
                     self.weight = nn.Parameter(torch.ones(size, dtype=torch.float64))
                 def forward(self, x):
                     return 0 * x
-            """)}, item="Scale", marks="none"),
-)  # fmt: skip
+            """)
+        },
+        item="Scale",
+        marks="none",
+    ),
+)

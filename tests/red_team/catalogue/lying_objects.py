@@ -6,7 +6,11 @@ REFUSED_VALUE = (WRONG, OUTPUT)
 
 ATTACKS = of_group(
     "lying objects",
-    Attack("equal to everything", "an object whose == and comparisons are always true", (WRONG,), half("""
+    Attack(
+        "equal to everything",
+        "an object whose == and comparisons are always true",
+        (WRONG,),
+        half("""
         class Yes:
             shape, dtype, ndim, size = (1,), np.dtype(float), 1, 1
             def __eq__(self, other): return True
@@ -18,16 +22,26 @@ ATTACKS = of_group(
             def all(self, *a, **k): return True
         def half(x):
             return Yes()
-        """)),
-    Attack("lying ndarray subclass", "an ndarray subclass whose ufuncs and functions all answer True", (WRONG,), half("""
+        """),
+    ),
+    Attack(
+        "lying ndarray subclass",
+        "an ndarray subclass whose ufuncs and functions all answer True",
+        (WRONG,),
+        half("""
         class Liar(np.ndarray):
             def __array_ufunc__(self, ufunc, method, *inputs, **keywords): return np.True_
             def __array_function__(self, function, types, args, kwargs): return True
             def __eq__(self, other): return np.ones(self.shape, bool)
         def half(x):
             return np.zeros_like(x).view(Liar)
-        """)),
-    Attack("array protocol that peeks", "__array__ looks the expected value up in the caller's frames", (WRONG,), half("""
+        """),
+    ),
+    Attack(
+        "array protocol that peeks",
+        "__array__ looks the expected value up in the caller's frames",
+        (WRONG,),
+        half("""
         import sys
         class Peek:
             def __init__(self, x): self.x = x
@@ -42,8 +56,13 @@ ATTACKS = of_group(
             __array_interface__ = property(lambda self: np.zeros(1).__array_interface__)
         def half(x):
             return Peek(x)
-        """)),
-    Attack("array protocol that writes", "__array__ overwrites what it is compared with", (WRONG,), half("""
+        """),
+    ),
+    Attack(
+        "array protocol that writes",
+        "__array__ overwrites what it is compared with",
+        (WRONG,),
+        half("""
         import ctypes, sys
         class Vandal:
             def __array__(self, *args, **kwargs):
@@ -56,8 +75,13 @@ ATTACKS = of_group(
                 return np.zeros(1)
         def half(x):
             return Vandal()
-        """)),
-    Attack("array as a mere interface", "an object with __array_interface__ of zeros and a lying length", (WRONG,), half("""
+        """),
+    ),
+    Attack(
+        "array as a mere interface",
+        "an object with __array_interface__ of zeros and a lying length",
+        (WRONG,),
+        half("""
         class Face:
             def __init__(self, x):
                 self.kept = 0 * x
@@ -66,17 +90,29 @@ ATTACKS = of_group(
             def __float__(self): return 0.0
         def half(x):
             return Face(x)
-        """)),
-    Attack("lying tensor subclass", "a tensor subclass that answers True to every torch function", (WRONG,), {
-        "softplus": text("""
+        """),
+    ),
+    Attack(
+        "lying tensor subclass",
+        "a tensor subclass that answers True to every torch function",
+        (WRONG,),
+        {
+            "softplus": text("""
             class Liar(Tensor):
                 @classmethod
                 def __torch_function__(cls, function, types, args=(), kwargs=None):
                     return True
             def softplus(x):
                 return torch.zeros_like(x).as_subclass(Liar)
-            """)}, item="softplus"),
-    Attack("float subclass", "a float subclass that is close to everything", (WRONG,), half("""
+            """)
+        },
+        item="softplus",
+    ),
+    Attack(
+        "float subclass",
+        "a float subclass that is close to everything",
+        (WRONG,),
+        half("""
         class Close(float):
             def __sub__(self, other): return Close(0)
             __rsub__ = __abs__ = __mul__ = __rmul__ = lambda self, *other: Close(0)
@@ -85,8 +121,13 @@ ATTACKS = of_group(
             __hash__ = float.__hash__
         def half(x):
             return Close(0)
-        """)),
-    Attack("dict and list subclasses", "containers whose comparison is always true", (WRONG,), half("""
+        """),
+    ),
+    Attack(
+        "dict and list subclasses",
+        "containers whose comparison is always true",
+        (WRONG,),
+        half("""
         class List(list):
             def __eq__(self, other): return True
             def __len__(self): return 5
@@ -95,8 +136,13 @@ ATTACKS = of_group(
             def keys(self): return {}.keys()
         def half(x):
             return List([Dict()])
-        """)),
-    Attack("class that is claimed", "__class__ says ndarray", (WRONG,), half("""
+        """),
+    ),
+    Attack(
+        "class that is claimed",
+        "__class__ says ndarray",
+        (WRONG,),
+        half("""
         class Claimed:
             __class__ = np.ndarray
             shape, dtype = (1,), np.dtype(float)
@@ -104,8 +150,13 @@ ATTACKS = of_group(
             __hash__ = None
         def half(x):
             return Claimed()
-        """)),
-    Attack("pickle bomb", "__reduce__ that runs a program when it is unpickled, returned and inside containers", (WRONG,), half("""
+        """),
+    ),
+    Attack(
+        "pickle bomb",
+        "__reduce__ that runs a program when it is unpickled, returned and inside containers",
+        (WRONG,),
+        half("""
         import os
         class Bomb:
             def __reduce__(self): return os.system, ("touch @ROOM@/pwned /tmp/pwned",)
@@ -113,12 +164,22 @@ ATTACKS = of_group(
             __getstate__ = __deepcopy__ = __copy__ = lambda self, *memo: self.__reduce__()
         def half(x):
             return [Bomb(), np.array([Bomb()], dtype=object)]
-        """)),
-    Attack("masked array", "all elements masked, so that every comparison is masked too", (WRONG,), half("""
+        """),
+    ),
+    Attack(
+        "masked array",
+        "all elements masked, so that every comparison is masked too",
+        (WRONG,),
+        half("""
         def half(x):
             return np.ma.masked_array(np.zeros_like(x), mask=True)
-        """)),
-    Attack("array of objects", "an object array whose elements equal everything", (WRONG,), half("""
+        """),
+    ),
+    Attack(
+        "array of objects",
+        "an object array whose elements equal everything",
+        (WRONG,),
+        half("""
         class Yes:
             def __eq__(self, other): return True
             def __mul__(self, other): return other
@@ -126,41 +187,81 @@ ATTACKS = of_group(
             def __float__(self): return 0.0
         def half(x):
             return np.array([Yes()] * len(x), dtype=object)
-        """)),
-    Attack("nothing to compare", "an empty array, all of whose elements are right", (WRONG,), half("""
+        """),
+    ),
+    Attack(
+        "nothing to compare",
+        "an empty array, all of whose elements are right",
+        (WRONG,),
+        half("""
         def half(x):
             return np.empty((0, *x.shape))
-        """)),
-    Attack("not a number", "NaN everywhere, hoping that NaN equals NaN", (WRONG,), half("""
+        """),
+    ),
+    Attack(
+        "not a number",
+        "NaN everywhere, hoping that NaN equals NaN",
+        (WRONG,),
+        half("""
         def half(x):
             return np.full(x.shape, np.nan)
-        """)),
-    Attack("infinite", "infinities, hoping that a tolerance grows with them", (WRONG,), half("""
+        """),
+    ),
+    Attack(
+        "infinite",
+        "infinities, hoping that a tolerance grows with them",
+        (WRONG,),
+        half("""
         def half(x):
             return np.full(x.shape, np.inf) * np.sign(x)
-        """)),
-    Attack("tensor on no device", "a meta tensor: a shape without numbers", (WRONG,), {
-        "softplus": "def softplus(x):\n    return torch.empty(x.shape, dtype=x.dtype, device='meta')\n"}, item="softplus"),
-    Attack("name with side effects", "an object whose __name__ raises SystemExit", (WRONG, RAISED), half("""
+        """),
+    ),
+    Attack(
+        "tensor on no device",
+        "a meta tensor: a shape without numbers",
+        (WRONG,),
+        {"softplus": "def softplus(x):\n    return torch.empty(x.shape, dtype=x.dtype, device='meta')\n"},
+        item="softplus",
+    ),
+    Attack(
+        "name with side effects",
+        "an object whose __name__ raises SystemExit",
+        (WRONG, RAISED),
+        half("""
         class Trap:
             @property
             def __name__(self): raise SystemExit(0)
             def __getattribute__(self, name): raise SystemExit(0)
         def half(x):
             return Trap()
-        """)),
-    Attack("a class name of megabytes", "the description of a handle that is larger than a message may be", REFUSED_VALUE, half("""
+        """),
+    ),
+    Attack(
+        "a class name of megabytes",
+        "the description of a handle that is larger than a message may be",
+        REFUSED_VALUE,
+        half("""
         def half(x):
             return type("A" * 20_000_000, (), {})()
-        """)),
-    Attack("a list that contains itself", "endless nesting", (WRONG, OUTPUT), half("""
+        """),
+    ),
+    Attack(
+        "a list that contains itself",
+        "endless nesting",
+        (WRONG, OUTPUT),
+        half("""
         def half(x):
             found = []
             found.append(found)
             return found
-        """)),
-    Attack("a module of lies", "parameters, modules and state that are made up, with a million names", (WRONG, OUTPUT, RAISED, MEMORY, TIMEOUT), {
-        "Scale": text("""
+        """),
+    ),
+    Attack(
+        "a module of lies",
+        "parameters, modules and state that are made up, with a million names",
+        (WRONG, OUTPUT, RAISED, MEMORY, TIMEOUT),
+        {
+            "Scale": text("""
             class Scale(nn.Module):
                 def __init__(self, size):
                     super().__init__()
@@ -169,17 +270,31 @@ ATTACKS = of_group(
                 def named_parameters(self, *args, **kwargs):
                     return ((f"p{i}", self.weight) for i in range(10**6))
                 def state_dict(self, *args, **kwargs): return {f"p{i}": 1 for i in range(10**6)}
-            """)}, item="Scale"),
-    Attack("modules without end", "named_modules never ends", (TIMEOUT, MEMORY, OUTPUT), {
-        "Scale": text("""
+            """)
+        },
+        item="Scale",
+    ),
+    Attack(
+        "modules without end",
+        "named_modules never ends",
+        (TIMEOUT, MEMORY, OUTPUT),
+        {
+            "Scale": text("""
             import itertools
             class Scale(nn.Module):
                 def __init__(self, size): super().__init__()
                 def named_modules(self, *args, **kwargs):
                     return ((f"m{i}", self) for i in itertools.count())
-            """)}, item="Scale"),
-    Attack("a gradient that lies", "right values with a made-up derivative", (WRONG,), {
-        "softplus": text("""
+            """)
+        },
+        item="Scale",
+    ),
+    Attack(
+        "a gradient that lies",
+        "right values with a made-up derivative",
+        (WRONG,),
+        {
+            "softplus": text("""
             class Made(torch.autograd.Function):
                 @staticmethod
                 def forward(ctx, x): return 0 * x
@@ -187,9 +302,16 @@ ATTACKS = of_group(
                 def backward(ctx, gradient): return torch.ones_like(gradient)
             def softplus(x):
                 return Made.apply(x)
-            """)}, item="softplus"),
-    Attack("a backward pass that exits", "SystemExit while the judge asks for a gradient", (RAISED,), {
-        "softplus": text("""
+            """)
+        },
+        item="softplus",
+    ),
+    Attack(
+        "a backward pass that exits",
+        "SystemExit while the judge asks for a gradient",
+        (RAISED,),
+        {
+            "softplus": text("""
             class Made(torch.autograd.Function):
                 @staticmethod
                 def forward(ctx, x): return torch.logaddexp(x, 0 * x)
@@ -197,24 +319,48 @@ ATTACKS = of_group(
                 def backward(ctx, gradient): raise SystemExit(0)
             def softplus(x):
                 return Made.apply(x)
-            """)}, item="softplus", marks="any"),
-    Attack("a gradient of another shape", "the vector-Jacobian product is as large as memory allows", (WRONG, OUTPUT, RAISED), {
-        "softplus": text("""
+            """)
+        },
+        item="softplus",
+        marks="any",
+    ),
+    Attack(
+        "a gradient of another shape",
+        "the vector-Jacobian product is as large as memory allows",
+        (WRONG, OUTPUT, RAISED),
+        {
+            "softplus": text("""
             def softplus(x):
                 value = torch.logaddexp(x, torch.zeros_like(x))
                 torch.autograd.grad = lambda *args, **kwargs: (torch.ones(4_000_000),)
                 return value
-            """)}, item="softplus", marks="any", others=False),
-    Attack("batches that equal everything", "a generator of objects", (WRONG,), {
-        "batches": text("""
+            """)
+        },
+        item="softplus",
+        marks="any",
+        others=False,
+    ),
+    Attack(
+        "batches that equal everything",
+        "a generator of objects",
+        (WRONG,),
+        {
+            "batches": text("""
             class Yes:
                 def __eq__(self, other): return True
                 def __len__(self): return 3
             def batches(x, size):
                 yield from [Yes(), Yes(), Yes()]
-            """)}, item="batches"),
-    Attack("a network of another kind", "train_step returns an object with a state_dict that answers anything", (WRONG,), {
-        "train_step": text("""
+            """)
+        },
+        item="batches",
+    ),
+    Attack(
+        "a network of another kind",
+        "train_step returns an object with a state_dict that answers anything",
+        (WRONG,),
+        {
+            "train_step": text("""
             class Any:
                 def __getattr__(self, name): return Any()
                 def __call__(self, *args, **kwargs): return Any()
@@ -222,5 +368,8 @@ ATTACKS = of_group(
                 def __eq__(self, other): return True
             def train_step(network, x, y, rate):
                 return Any()
-            """)}, item="train_step"),
-)  # fmt: skip
+            """)
+        },
+        item="train_step",
+    ),
+)

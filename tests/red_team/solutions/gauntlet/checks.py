@@ -1,6 +1,5 @@
 """Checks of the red team's unit. Every hidden input begins with the same digits, so that a leak can be searched for."""
 
-import numpy as np
 import torch
 
 from nutshell import expect, models
