@@ -124,8 +124,6 @@ def _alone(
     if shared and _failed(verdicts):
         children.close()
         verdicts = _run(checks, before, children, task, name)
-    if _failed(verdicts):
-        children.close()  # whatever it has left behind
     return verdicts
 
 

@@ -47,6 +47,9 @@ def open_lab(name: str, folder: str | Path | None = None) -> None:
 def _open_lab(name: str, candidates: list[Path]) -> None:
     global _open
     shell.prepare()
+    if _graded():  # the grader brings its own checks
+        _open = None
+        return
     grading = "NBGRADER_EXECUTION" in os.environ
     for candidate in candidates:
         if (candidate / FOLDER / UNIT).is_file():
@@ -56,13 +59,18 @@ def _open_lab(name: str, candidates: list[Path]) -> None:
                 if not grading:
                     show.write(_welcome(found.unit))
                 return
-    if grading:  # the grader brings its own checks
+    if grading:
         _open = None
         return
     raise WrongUse(
         f"There is no “{FOLDER}” folder for the lab {name!r} in {candidates[0].resolve()}. Open the notebook in the "
         "folder in which it was handed out."
     )
+
+
+def _graded() -> bool:
+    """Whether this is a grader's run of the notebook, which has no use for the desk."""
+    return os.environ.get("NBGRADER_EXECUTION") == "autograde"
 
 
 def check(exercise: str | Callable) -> Points:
@@ -90,7 +98,7 @@ def check(exercise: str | Callable) -> Points:
 
 def _check(exercise: str | Callable, names: dict[str, Any]) -> Points:
     name = exercise if isinstance(exercise, str) else getattr(exercise, "__name__", str(exercise))
-    if os.environ.get("NBGRADER_EXECUTION") == "autograde" or (_open is None and "NBGRADER_EXECUTION" in os.environ):
+    if _graded() or (_open is None and "NBGRADER_EXECUTION" in os.environ):
         return Points(0.0, "The grader brings its own checks.", "<p>The grader brings its own checks.</p>")
     desk = _opened()
     for budget in desk.unit.budgets:
@@ -143,6 +151,8 @@ def budget_result(budget: Budget, path: Path, part: Literal["test", "validation"
 
 def progress() -> Shown:
     """Show the points of each exercise of this lab, and of the labs beside it, as of the last check."""
+    if _graded():
+        return Shown("", "")
     with show.message_only():
         return _progress(_opened())
 
@@ -187,6 +197,8 @@ def hand_in(
     WrongUse
         If it is no network, the lab asks for no such file, or no lab is open.
     """
+    if _graded():
+        return Points(0.0, "What was handed in counts.", "<p>What was handed in counts.</p>")
     with show.message_only():
         return _hand_in(_opened(), network, file, encodings, input_shape)
 
