@@ -67,6 +67,7 @@ def process_starter(limits: Limits) -> Starter:
             "XDG_CACHE_HOME": str(cache_folder().parents[1]),
             "MPLBACKEND": "Agg",
             "MPLCONFIGDIR": folder,
+            "NBGRADER_EXECUTION": "autograde",
             "NUTSHELL_OFFLINE": "1",
             "NUTSHELL_WORK": f"{folder}/work",
             "OMP_NUM_THREADS": "1",

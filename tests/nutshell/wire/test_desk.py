@@ -224,7 +224,8 @@ def test_under_stock_nbgrader_the_grader_brings_its_checks(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
     desk.open_lab("made_up")
-    assert desk.check("scale") == 0 and capsys.readouterr().out == ""
+    assert desk.check("scale") == 0 and desk.hand_in(object()) == 0 and repr(desk.progress()) == ""
+    assert capsys.readouterr().out == "" and desk._open is None
 
 
 def test_standard_error_is_named_output_under_stock_nbgrader(monkeypatch):
