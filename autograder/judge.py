@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from autograder.sandbox import Sandbox
 
 FORGED = "forged reply"
+MEND = "Run this cell alone in a restarted kernel, and change it until it ends without an error."
 
 
 def grade(task: Task, box: "Sandbox") -> SubmissionVerdict:
@@ -162,7 +163,7 @@ def _of_cell(verdicts: Sequence[Verdict], error: CellError | None) -> list[Verdi
     lines = error.text.splitlines() or [""]
     cause = lines[-1] if len(lines) > 1 else ""
     return [
-        replace(verdict, status=error.status, got=f"its cell ended so: {lines[0]}", cause=cause)
+        replace(verdict, status=error.status, got=f"its cell ended so: {lines[0]}", cause=cause, next_step=MEND)
         if verdict.status == NOT_DONE and verdict.got == "none" else verdict
         for verdict in verdicts
     ]

@@ -183,6 +183,7 @@ def test_an_exercise_that_its_cell_never_defined_says_why(tiny):
     half, clip = verdict.exercises
     assert half.status == clip.status == "RAISED" and half.points == clip.points == 0
     assert "SystemExit" in half.checks[0].got and "SyntaxError" in clip.checks[0].got
+    assert half.checks[0].next_step == clip.checks[0].next_step == judge.MEND
 
 
 def test_the_calls_of_one_check_are_bounded_together(monkeypatch):
