@@ -68,7 +68,10 @@ def read(path: Path, units: Iterable[Unit]) -> Settings:
     try:
         said = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise WrongUse(f"There is no {path}. Make the classroom with: nutshell classroom {path.parent}") from None
+        raise WrongUse(
+            f"{path.parent} is no classroom: it has no {path.name}. Give the folder that nutshell classroom made, or "
+            f"make one with: nutshell classroom {path.parent}"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WrongUse(f"{path} isn't valid TOML: {error}.") from None
     known = {unit.name: unit for unit in units}

@@ -103,6 +103,6 @@ def test_every_slip_is_named_with_file_key_and_choices(tmp_path, text, said):
     assert "classroom.toml" in str(error.value)
 
 
-def test_missing_file_says_what_makes_it(tmp_path):
-    with pytest.raises(WrongUse, match="nutshell classroom"):
+def test_a_folder_that_is_no_classroom_is_named_and_what_makes_one(tmp_path):
+    with pytest.raises(WrongUse, match="is no classroom: .* make one with: nutshell classroom"):
         settings.read(tmp_path / "classroom.toml", UNITS)
