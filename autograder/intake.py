@@ -167,6 +167,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _missing(folder: Folder, name: str) -> NoReturn:
     others = sorted(path for path in folder.files if path.endswith(".ipynb") and not _in_desk(path))
     if len(others) == 1:
-        folder.refuse(name, f"is missing; the only notebook is {others[0]!a}", f"Name it {name} and put it here.")
+        way_out = f"Hand it in as {name}, beside the folder desk."
+        folder.refuse(name, f"is missing; the only notebook is {others[0]!a}", way_out)
     there = f"; there are {len(others)} others" if others else ""
     folder.refuse(name, f"is missing{there}", f"Hand in the lab's notebook under the name {name}.")

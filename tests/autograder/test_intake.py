@@ -394,7 +394,7 @@ def test_a_missing_notebook_is_named_and_so_is_the_only_other_one(place: Path, r
     (place / NOTEBOOK).rename(place / "lab (1).ipynb")
     assert refusal() == (
         f"submitted/ada/{NAME}/{NOTEBOOK} is missing; the only notebook is 'lab (1).ipynb'. "
-        f"Name it {NOTEBOOK} and put it here."
+        f"Hand it in as {NOTEBOOK}, beside the folder desk."
     )
     (place / "lab (2).ipynb").write_bytes(b"")
     assert "is missing; there are 2 others. Hand in the lab's notebook under the name" in refusal()
