@@ -370,6 +370,13 @@ def test_pseudonyms_of_a_large_class_differ():
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
+def test_one_name_alone_stands_without_a_gap(room):
+    room.add("ida", "Ida", folder=False, marks=False, verdict=False)
+    room.add("ole", "", "Olsen", folder=False, marks=False, verdict=False)
+    html = page(room.gather()[0])
+    assert "ida (Ida)" in html and "ole (Olsen)" in html
+
+
 def test_markup_is_text(room):
     room.add("<b>ada", MARKUP, '"onload="x', notes=(MARKUP,), flags=(Flag("odd", "a", MARKUP),),
              cells=(CellError("cell 1", "RAISED", MARKUP),),
