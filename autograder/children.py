@@ -7,6 +7,8 @@ of all its calls together, the bytes of all replies, and the memory in which it 
 import contextlib
 import os
 import resource
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -51,6 +53,11 @@ class Children:
         self._starts = 0
         self._child: Any = None
         self._link: Link | None = None
+
+    @property
+    def seconds(self) -> float:
+        """What a check may take in all."""
+        return (CALLS + 1) * float(self._box.limits.request)
 
     def learner(self) -> Implementation:
         """What the cells define, for one check.
@@ -159,6 +166,32 @@ def bounded_memory(room: int = MOST_MEMORY) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+@contextlib.contextmanager
+def bounded_time(seconds: float) -> Iterator[None]:
+    """Raise :class:`Ended` when a check takes longer, its own work on what came back included, where the system can.
+
+    An answer may be made so that looking at it takes for ever. Python code is interrupted; one call into a library is
+    not, and the pool gives up on a worker that is lost in one.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+    running = True
+
+    def ring(number: int, frame: Any) -> None:
+        if running:
+            raise Ended(TIMEOUT, f"Looking at what came back took longer than {seconds:g} seconds.")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # once more every second, should somebody swallow it
+    try:
+        yield
+    finally:
+        running = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _error_of(reply: bytes) -> str:

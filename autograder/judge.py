@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from autograder import flags, units
-from autograder.children import Children, bounded_memory
+from autograder.children import Children, bounded_memory, bounded_time
 from autograder.ready import STAND_INS
 from autograder.verdicts import (
     REFUSED,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from autograder.sandbox import Sandbox
 
 FORGED = "forged reply"
+DECIMALS = 2  # of marks, as registrars take them
 MEND = "Run this cell alone in a restarted kernel, and change it until it ends without an error."
 
 
@@ -107,7 +108,7 @@ def _judged(unit: Unit, children: Children, task: Task) -> "tuple[tuple[Exercise
     for exercise in unit.exercises:
         verdicts = _of_cell(found[exercise.name], children.errors.get(f"solution_{exercise.name}"))
         status = next((verdict.status for verdict in verdicts if verdict.status != OK), OK if verdicts else NOT_DONE)
-        earned = points(exercise, verdicts)
+        earned = round(points(exercise, verdicts), DECIMALS)
         exercises.append(ExerciseVerdict(exercise.name, earned, exercise.points, status, tuple(verdicts)))
     return tuple(exercises), _forgeries(exercises, children)
 
@@ -151,8 +152,13 @@ def _run(
         children.called.add(name)
         children.hushed = children.hushed or check.hidden
         replies = _replies(task.unit.name, check.name, seed)
-        with bounded_memory():
-            verdicts += run_checks([check], learner, replies, seed)
+        found: list[Verdict] = []
+        try:
+            with bounded_memory(), bounded_time(children.seconds):
+                found = run_checks([check], learner, replies, seed)
+        except Ended as ended:  # it rang when the check was over, or almost
+            found = found or [_verdict(check, ended.status, "an answer", str(ended), *ENDLESS)]
+        verdicts += found
     return verdicts
 
 
@@ -215,7 +221,7 @@ def _budget(budget: Budget, submission: Submission) -> tuple[BudgetVerdict, list
     verdict = BudgetVerdict(
         budget.name,
         budget.file,
-        result.points,
+        round(result.points, DECIMALS),
         result.possible,
         status,
         tuple(asdict(row) for row in result.rows),

@@ -214,7 +214,8 @@ class Exchange:
             self.modules[handle] = module
             self.parameters[handle] = []
         state, grads, modes = module._give_state(self.grad)
-        self.parameters[handle] = [module._tensors[name] for name in grads or ()]
+        current = module._tensors  # once: making it takes as long as the module is large
+        self.parameters[handle] = [current[name] for name in grads or ()]
         return Tagged("module", dict(handle=handle, state=state, grads=grads, modes=modes))
 
     def unpack(self, tag: str, payload: Any) -> Any:

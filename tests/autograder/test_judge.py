@@ -217,3 +217,27 @@ def test_a_comparison_that_would_take_all_memory_fails_alone():
         with pytest.raises(MemoryError):
             np.ones(1 << 20)[:, None] * np.ones(1000)
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def test_looking_at_an_answer_takes_no_longer_than_it_may(tiny):
+    class Slow(Box):
+        def __init__(self):
+            super().__init__()
+            self.limits = SimpleNamespace(submission=60.0, request=0.05)
+
+    def endless():
+        with pytest.raises(Ended) as over, children.bounded_time(0.1):
+            while True:
+                try:
+                    sum(range(10**5))
+                except Ended:
+                    if endless_rings.append(1) or len(endless_rings) > 1:
+                        raise
+        return over.value.status
+
+    endless_rings: list[int] = []
+    assert endless() == "TIMEOUT" and len(endless_rings) == 2
+    patient = "got = learner.half(x)\n        while type(got) is str:\n            pass"
+    exercises, _, _ = graded(tiny, "def half(x):\n    return 'wait'", CLIP, box=Slow(), checks=(
+        'expect.close(2 * learner.half(x), x, "twice the half")', patient))
+    assert exercises["half"].status == "TIMEOUT" and exercises["clip_at"].status == "OK"
