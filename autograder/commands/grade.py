@@ -1,5 +1,6 @@
 """``nutshell grade DIR``: grade a classroom's submissions, isolated and in parallel."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,8 @@ def grade(
     """
     import json
 
+    if not as_json and sys.stderr.isatty():
+        click.echo("Getting ready; the first verdict takes some seconds.", err=True)
     if scheduler is None:
         from autograder import early
 
@@ -57,7 +60,11 @@ def grade(
     from autograder.grading import grade as run
 
     names = {name.strip() for name in students.split(",") if name.strip()}
-    summary = run(folder, assignments=assignments, students=names, workers=workers, scheduler=scheduler, level=level)
+    try:
+        summary = run(folder, assignments=assignments, students=names, workers=workers, scheduler=scheduler, level=level)
+    except KeyboardInterrupt:
+        click.echo("Stopped. What was graded is kept; the same command goes on from here.", err=True)
+        raise click.exceptions.Exit(130) from None
     if as_json:
         click.echo(json.dumps(summary.as_data()))
     else:
@@ -68,8 +75,11 @@ def grade(
 
 def _show(folder: Path, summary: "Summary") -> None:
     from rich.console import Console
-    from rich.markup import escape
+    from rich.markup import escape as without_markup
     from rich.table import Table
+
+    def escape(text: str) -> str:  # names of folders and files may hold what a terminal would obey
+        return without_markup("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
 
     console = Console()
     together: dict[str, list[float]] = {}
@@ -77,7 +87,7 @@ def _show(folder: Path, summary: "Summary") -> None:
         together.setdefault(mark["assignment"], []).append(mark["points"] / (mark["possible"] or 1))
     if together:
         table = Table(title="Marks", title_justify="left")
-        for column in ("assignment", "submissions", "mean", "full", "none"):
+        for column in ("assignment", "submissions", "mean", "full marks", "no marks"):
             table.add_column(column, justify="left" if column == "assignment" else "right")
         for name, shares in together.items():
             full, none = sum(share >= 1 for share in shares), sum(share <= 0 for share in shares)
@@ -98,5 +108,5 @@ def _show(folder: Path, summary: "Summary") -> None:
     rate = f", {60 * summary.graded / summary.seconds:.0f} a minute" if summary.graded else ""
     console.print(
         f"{summary.graded} graded now ({summary.isolation}{rate}), {summary.known} graded before, "
-        f"{summary.published} published, in {summary.seconds:.1f} s. The class at a glance: nutshell report {folder}"
+        f"{summary.published} put into gradebook and feedback, in {summary.seconds:.1f} s. The class at a glance: nutshell report {folder}"
     )
