@@ -4,10 +4,12 @@
 ends costs little, and prints the summary as JSON.
 """
 
+import contextlib
 import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[0] = os.environ.get("NUTSHELL_UNITS", str(HERE))  # where solutions/ stands; it comes first
@@ -19,6 +21,16 @@ def limits() -> object:
     from autograder.sandbox import Limits
 
     return Limits(request=3.0, submission=30.0, memory=1 << 30, disk=128 << 20, files=2_000)
+
+
+def show(folder: Path, summary: Any) -> None:
+    """What an instructor sees of it: the command's words, and the class report beside the classroom."""
+    from autograder import class_page, class_report
+    from autograder.commands import grade
+
+    grade._show(folder, summary)
+    page = folder.parent / "report.html"
+    class_page.write(class_report.gather(folder), page, page.with_suffix(".csv"))
 
 
 def main() -> int:
@@ -33,6 +45,8 @@ def main() -> int:
 
     level = rest[0] if rest and rest[0] != "-" else None
     summary = grade(Path(folder), level=level, workers=int(rest[1]) if len(rest) > 1 else None, limits=limits())  # type: ignore[arg-type]
+    with contextlib.redirect_stdout(sys.stderr):
+        show(Path(folder), summary)
     print(json.dumps(summary.as_data()))
     return 3 if summary.trouble else 1 if summary.refused else 0
 

@@ -89,7 +89,7 @@ class Room:
         self.port = 0
         self.touched: list[str] = []
         self.summary: dict[str, Any] = {}
-        self.said = ""
+        self.said = self.shown = ""
 
     def make(self) -> None:
         """The classroom, released and registered."""
@@ -197,7 +197,7 @@ class Room:
     def grade(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         """Grade everything with short limits."""
         done = self.run("grade", str(self.folder), *arguments, timeout=timeout)
-        self.said = done.stdout + done.stderr
+        self.said, self.shown = done.stdout + done.stderr, done.stderr
         with contextlib.suppress(ValueError):
             self.summary = json.loads(done.stdout)
         return done

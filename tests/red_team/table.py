@@ -1,5 +1,6 @@
 """All attacks and controls in one run of the grader, and the table of what came and what was wanted."""
 
+import csv
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any
 
 from tests.red_team.attack import FULL, NONE, REFUSED, Attack
 from tests.red_team.left_behind import Watch
-from tests.red_team.room import EXERCISES, POINTS, Found, Room
+from tests.red_team.room import EXERCISES, POINTS, Found, Live, Room
 
 STAND_IN = "stand-in"
 
@@ -85,6 +86,7 @@ def run(place: Path, attacks: Iterable[Attack], level: str | None = None) -> Tab
         done = room.grade(level or "-")
         table.left = [*watch.left(), *(f"a connection to {name}" for name in room.touched)]
         watch.end()
+    table.left += seen_by_instructors(room)
     table.seconds = room.summary.get("seconds", 0.0)
     if done.returncode not in (0, 1) or not room.summary:
         table.trouble = f"The grader ended with {done.returncode}: {room.said[-3000:]}"
@@ -103,6 +105,29 @@ def run(place: Path, attacks: Iterable[Attack], level: str | None = None) -> Tab
     table.left += [f"marks of {student}" for student in sorted(strangers)]
     room.clear()
     return table
+
+
+def seen_by_instructors(room: Room) -> Iterator[str]:
+    """Live markup, formulas and terminal codes in what the command prints and in the class report."""
+    yield from (
+        f"the terminal was sent {code!a}" for code in sorted({c for c in room.shown if c < " " and c != "\n"})
+    )
+    page = room.place / "report.html"
+    yield from (f"the class report: {what}" for what in Live.of(page.read_text()))
+    with page.with_suffix(".csv").open(newline="", encoding="utf-8-sig") as file:
+        for row in csv.reader(file):
+            yield from (
+                f"the class's CSV: {cell!r}" for cell in row if cell[:1] in "=+-@\t\r" and cell and not number(cell)
+            )
+
+
+def number(text: str) -> bool:
+    """Whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def faults(attack: Attack, found: Found) -> Iterator[str]:

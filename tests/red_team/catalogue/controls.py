@@ -145,7 +145,7 @@ CONTROLS = of_group(
         "results that require gradients where none are asked for",
         FULL,
         {
-            "softplus": "def softplus(x):\n    w = torch.ones(1).requires_grad_()\n    return torch.logaddexp(w * x, 0 * x)\n",
+            "softplus": "ONE = torch.ones(1).requires_grad_()\nsoftplus = lambda x: torch.logaddexp(ONE * x, 0 * x)\n",
             "batches": "def batches(x, size):\n    yield from x.clone().requires_grad_().split(size)\n",
         },
     ),
@@ -533,9 +533,7 @@ CONTROLS = of_group(
         "a half that counts",
         "float16 numbers would do for public cases only, so float128's neighbours are used",
         FULL,
-        half(
-            "from fractions import Fraction as F\ndef half(x):\n    return np.array([float(F(v) / 2) for v in x])\n"
-        ),
+        half("from fractions import Fraction as F\ndef half(x):\n    return np.array([float(F(v) / 2) for v in x])\n"),
     ),
     Attack(
         "time asked",

@@ -166,9 +166,7 @@ ATTACKS = of_group(
         "markup in sources",
         "code cells that end a script element",
         (OK,),
-        {
-            "half": f"def half(x):\n    '''{SCRIPT} </pre> {IMAGE} {{{{ 7 }}}} {{% %}}'''\n    return x / 2  # </script>\n"
-        },
+        {"half": f"def half(x):\n    '''{SCRIPT} </pre> {IMAGE} {{{{ 7 }}}}'''\n    return x / 2  # </script>"},
     ),
     Attack(
         "markup in cell names",

@@ -287,9 +287,7 @@ ATTACKS = of_group(
         "another's exercise",
         "softplus's cell redefines half, wrongly, when it is called",
         (OK,),
-        {
-            "softplus": "def softplus(x):\n    global half\n    half = lambda x: x\n    return torch.logaddexp(x, 0 * x)\n"
-        },
+        {"softplus": "def softplus(x):\n    global half\n    half = None\n    return torch.logaddexp(x, 0 * x)\n"},
     ),
     Attack(
         "a poisoned generator",
