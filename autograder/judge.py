@@ -177,7 +177,7 @@ def _of_cell(verdicts: Sequence[Verdict], error: CellError | None) -> list[Verdi
 
 def _forgeries(exercises: Sequence[ExerciseVerdict], children: Children) -> list[Flag]:
     """Whether the learner's code wrote to the judge itself; the harness never sends what can't be read."""
-    odd = ("What came back can't be read", "What came back is not", "A reply of")
+    odd = ("What came back can't be read", "What came back is not a reply", "A reply of")
     found = [
         Flag(FORGED, exercise.name, "Its code sent the grader what a harness never sends. It got no marks for it.")
         for exercise in exercises

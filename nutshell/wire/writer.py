@@ -62,6 +62,8 @@ class Writer:
         if kind is slice:
             return {"slice": [self.node(part, depth + 1) for part in (value.start, value.stop, value.step)]}
         if kind is range:
+            if value[self.limits.nodes :]:
+                raise TooLarge(f"A range has more than {self.limits.nodes:,} numbers.")
             return {"range": [self.node(part, depth + 1) for part in (value.start, value.stop, value.step)]}
         if kind is torch.dtype and value in TENSOR_NAMES:
             return {"dtype": TENSOR_NAMES[value]}
