@@ -147,6 +147,7 @@ class Room:
             "NUTSHELL_ALLOW_STAND_INS": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
             "BAIT": BAIT,
+            "MPLCONFIGDIR": str(self.place / "matplotlib"),
             "AWS_SECRET_ACCESS_KEY": BAIT,
         }
 

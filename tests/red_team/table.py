@@ -109,9 +109,7 @@ def run(place: Path, attacks: Iterable[Attack], level: str | None = None) -> Tab
 
 def seen_by_instructors(room: Room) -> Iterator[str]:
     """Live markup, formulas and terminal codes in what the command prints and in the class report."""
-    yield from (
-        f"the terminal was sent {code!a}" for code in sorted({c for c in room.shown if c < " " and c != "\n"})
-    )
+    yield from (f"the terminal was sent {code!a}" for code in sorted({c for c in room.shown if c < " " and c != "\n"}))
     page = room.place / "report.html"
     yield from (f"the class report: {what}" for what in Live.of(page.read_text()))
     with page.with_suffix(".csv").open(newline="", encoding="utf-8-sig") as file:

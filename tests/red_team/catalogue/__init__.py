@@ -36,3 +36,27 @@ ATTACKS: list[Attack] = [
     *unlisted.ATTACKS,
 ]
 CONTROLS: list[Attack] = controls.CONTROLS
+SLOW = frozenset(  # each takes seconds and resembles another: the command runs them, the tests don't
+    (
+        "four endless cells",
+        "memory in many children",
+        "tensors",
+        "a list that grows",
+        "a list that grows and swallows",
+        "recursion without a limit",
+        "recursion in C",
+        "large batches without end",
+        "the judge's memory by batches",
+        "a batch that never comes",
+        "an attribute that never comes",
+        "displays without end",
+        "writes without end",
+        "counting in C",
+        "a huge power",
+        "asleep",
+        "memory in sockets",
+        "shared memory",
+        "a socket in /tmp",
+        "a file of the largest size",
+    )
+)

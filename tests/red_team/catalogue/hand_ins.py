@@ -33,9 +33,10 @@ class _Pickled:
 @functools.cache
 def honest(seed: int = 0) -> bytes:
     """A network inside the limits, another one for every seed."""
-    torch.manual_seed(1000 + seed)
     return artefact.to_bytes(
-        models.build("lenet-300-100"), input_shape=SHAPE, encodings={"fc1.weight": artefact.LowRank(RANK)}
+        models.build("lenet-300-100", seed=1000 + seed),
+        input_shape=SHAPE,
+        encodings={"fc1.weight": artefact.LowRank(RANK)},
     )
 
 
