@@ -170,18 +170,18 @@ def _exercise_table(unit: Unit, item: ExerciseVerdict) -> str:
 def _seen(item: ExerciseVerdict) -> list[Verdict]:
     """The verdicts of an exercise as its learner may see them; one for all where no check was run."""
     checks = item.checks or (Verdict(item.name, item.name, f"{item.name}, all checks", False, item.status),)
+    if not checks[0].hidden and len(show.once(item.name, checks)) < len(checks):
+        return [replace(check, hidden=False) for check in checks]  # the hidden ones say what a public one says
     return [without_hidden_values(verdict) for verdict in checks]
 
 
 def _checks(item: ExerciseVerdict) -> str:
-    """The table of an exercise's checks below its own heading: no empty columns, and a stub's row only once."""
-    seen = _seen(item)
-    caption = f"{sum(verdict.passed for verdict in seen)} of {len(seen)} checks passed"
+    """The table of an exercise's checks below its own heading, without empty columns."""
+    seen = show.once(item.name, _seen(item))
+    caption = f"{sum(verdict.passed for verdict in item.checks)} of {len(item.checks) or 1} checks passed"
     if all(verdict.passed for verdict in seen):
         rows = [(show.mark(verdict), verdict.title + (" (hidden)" if verdict.hidden else "")) for verdict in seen]
         return show.table_as_html(caption, ("Result", "Check"), rows)
-    if all(verdict.status == NOT_DONE for verdict in seen):
-        seen = [replace(seen[0], title=f"all {len(seen)} checks", hidden=False)]
     return show.verdicts_as_html(caption, seen)
 
 

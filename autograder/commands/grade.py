@@ -61,7 +61,9 @@ def grade(
 
     names = {name.strip() for name in students.split(",") if name.strip()}
     try:
-        summary = run(folder, assignments=assignments, students=names, workers=workers, scheduler=scheduler, level=level)
+        summary = run(
+            folder, assignments=assignments, students=names, workers=workers, scheduler=scheduler, level=level
+        )
     except KeyboardInterrupt:
         click.echo("Stopped. What was graded is kept; the same command goes on from here.", err=True)
         raise click.exceptions.Exit(130) from None
@@ -108,5 +110,6 @@ def _show(folder: Path, summary: "Summary") -> None:
     rate = f", {60 * summary.graded / summary.seconds:.0f} a minute" if summary.graded else ""
     console.print(
         f"{summary.graded} graded now ({summary.isolation}{rate}), {summary.known} graded before, "
-        f"{summary.published} put into gradebook and feedback, in {summary.seconds:.1f} s. The class at a glance: nutshell report {folder}"
+        f"{summary.published} put into gradebook and feedback, in {summary.seconds:.1f} s. "
+        f"The class at a glance: nutshell report {folder}"
     )

@@ -2,12 +2,14 @@
 
 import dis
 import linecache
+import re
 import traceback
 from pathlib import Path
 
 _OURS = ("nutshell.wire.", "torch.", "IPython.")
 _RAISE = dis.opmap["RAISE_VARARGS"]
 _LIBRARIES = (*_OURS, "nutshell", "torch", "numpy", "IPython")
+_CELL = re.compile(r"<ipython-input-[\w-]+>")  # IPython's name for a cell, in the message of a SyntaxError
 _TEXT = 4000  # characters of an error that are carried
 
 
@@ -51,6 +53,6 @@ def _raised_in_python(error: BaseException) -> bool:
 
 def _said(error: BaseException) -> str:
     try:
-        return str(error)[:_TEXT]
+        return _CELL.sub("your cell", str(error)[:_TEXT])
     except BaseException as second:  # a learner's exception may fail at being printed
         return f"(its message can't be printed: {type(second).__name__})"

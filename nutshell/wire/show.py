@@ -91,10 +91,18 @@ class Shown:
 def of_exercise(exercise: Exercise, verdicts: Sequence[Verdict], earned: float) -> Points:
     """Points with the verdicts of an exercise's checks."""
     caption = caption_of(exercise, verdicts, earned)
-    if verdicts and all(verdict.status == NOT_DONE for verdict in verdicts):  # once is enough
-        verdicts = [replace(verdicts[0], title=f"{exercise.name}, all {len(verdicts)} checks")]
+    verdicts = once(exercise.name, verdicts)
     notes = [] if any(verdict.hidden for verdict in verdicts) else [LATER]
     return Points(earned, verdicts_as_text(caption, verdicts, notes), verdicts_as_html(caption, verdicts, notes))
+
+
+def once(name: str, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts on an exercise; one of them for all where it isn't there, or all fail in the very same words."""
+    if len(verdicts) > 1:
+        words = {(v.status, v.expected, v.got, v.cause, v.next_step) for v in verdicts}
+        if all(v.status == NOT_DONE for v in verdicts) or (len(words) == 1 and not verdicts[0].passed):
+            return [replace(verdicts[0], title=f"{name}, all {len(verdicts)} checks")]
+    return list(verdicts)
 
 
 def caption_of(exercise: Exercise, verdicts: Sequence[Verdict], earned: float) -> str:

@@ -219,3 +219,13 @@ def test_long_texts_are_cut_with_a_word_on_how_much():
 def test_the_same_verdict_makes_the_same_page():
     assert feedback.page(UNIT, work(), verdict(UNIT)) == feedback.page(UNIT, work(), verdict(UNIT))
     assert exercise("a", 1.0) == exercise("a", 1.0)
+
+
+def test_a_cell_that_ends_in_an_error_is_told_once():
+    words = dict(expected="a definition", got="its cell ended so: NameError: no x", next_step="Run it alone.")
+    checks = tuple(Verdict("half", f"c{n}", f"C{n}", n > 1, "RAISED", **words) for n in range(4))
+    item = ExerciseVerdict("half", 0.0, 2.0, "RAISED", checks)
+    table = feedback._checks(item)
+    assert table.count("NameError") == 1 and "all 4 checks" in table and "0 of 4 checks passed" in table
+    hidden = ExerciseVerdict("half", 0.0, 2.0, "RAISED", tuple(replace(check, hidden=True) for check in checks))
+    assert "no x" not in feedback._checks(hidden)
