@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from tqdm import tqdm
 
 from tests.red_team.attack import CRASH, NOT_DONE, OK, RAISED, WRONG, Attack, half
 from tests.red_team.catalogue.hand_ins import honest
@@ -96,11 +97,11 @@ def run(place: Path, times: int, seed: int, students: int = 20) -> Killed:
     length = time.monotonic() - begun
     if done.returncode not in (0, 1):
         raise RuntimeError(f"Without any kill, grading ended with {done.returncode}: {room.said[-2000:]}")
-    wanted = outcome(room)
+    wanted, bar = outcome(room), tqdm(total=times, desc="Killing", unit="kill", disable=None)
     while len(found.moments) < times:
         shutil.rmtree(room.folder)
         shutil.copytree(template, room.folder, symlinks=True)
-        interrupted(room, chance, length, times, found)
+        interrupted(room, chance, length, times, found, bar)
         found.rounds += 1
         got = outcome(room)
         found.faults += [
@@ -110,12 +111,13 @@ def run(place: Path, times: int, seed: int, students: int = 20) -> Killed:
         ]
         found.faults += [f"round {found.rounds}: {left}" for left in watch.left()]
         watch.end()
+    bar.close()
     found.seconds = time.monotonic() - started
     room.clear()
     return found
 
 
-def interrupted(room: Room, chance: random.Random, length: float, times: int, found: Killed) -> None:
+def interrupted(room: Room, chance: random.Random, length: float, times: int, found: Killed, bar: Any) -> None:
     """Grade a classroom to the end, killing on the way as long as kills are left."""
     while True:
         grading = room.start("grade", str(room.folder))
@@ -127,6 +129,7 @@ def interrupted(room: Room, chance: random.Random, length: float, times: int, fo
             killed = grading.poll() is None and kill(grading.pid, target, chance)
             if killed:
                 found.moments.append(dict(target=target, seconds=round(moment, 2)))
+                bar.update()
         said, complaint = grading.communicate(timeout=600)
         if killed:
             found.moments[-1]["went_on"] = grading.returncode in (0, 1)

@@ -163,7 +163,7 @@ ATTACKS = of_group(
     Attack(
         "programs left running",
         "starts a hundred programs and leaves them",
-        (WRONG, RAISED),
+        (WRONG, RAISED, CRASH),
         half("""
         import subprocess, sys
         def half(x):
