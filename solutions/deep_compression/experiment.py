@@ -56,14 +56,16 @@ class Row:
     most_error_percent: float
 
 
-MLP = Plan("lenet-300-100", keep=0.05, distil=0.7)
-CONVOLUTIONAL = Plan("lenet-5-caffe", keep=0.02, epochs=30, sharing_epochs=5, distil=0.7, precision="bfloat16")
+# Weight decay where there are no shifts: without it validation errors are 1.8 % instead of 1.5.
+MLP = Plan("lenet-300-100", keep=0.06, weight_decay=0.1)
+SHIFTED_MLP = Plan("lenet-300-100", keep=0.025, shift=1)
+CONVOLUTIONAL = Plan("lenet-5-caffe", keep=0.02, epochs=30, sharing_epochs=5, weight_decay=0.1, precision="bfloat16")
 ROWS = {
     "lenet-300-100": Row(MLP, 60, 1.9),
-    "lenet-300-100-shifts": Row(replace(MLP, keep=0.02, shift=1), 120, 1.9),
-    "lenet-300-100-shifts-accurate": Row(replace(MLP, keep=0.03, shift=1), 80, 1.6),
+    "lenet-300-100-shifts": Row(SHIFTED_MLP, 120, 1.9),
+    "lenet-300-100-shifts-accurate": Row(replace(SHIFTED_MLP, keep=0.04), 80, 1.6),
     "lenet-5-caffe": Row(CONVOLUTIONAL, 150, 0.9),
-    "lenet-5-caffe-shifts": Row(replace(CONVOLUTIONAL, keep=0.011, shift=1), 280, 0.9),
+    "lenet-5-caffe-shifts": Row(replace(CONVOLUTIONAL, keep=0.011, shift=1, weight_decay=0.0), 280, 0.9),
 }
 
 
@@ -81,8 +83,9 @@ def main(rows: tuple[str, ...], seeds: str, keep: Path) -> None:
     chosen = [int(seed) for seed in seeds.split(",")]
     images = data.mnist()
     for name in rows or ROWS:
+        files = {seed: small_file(name, images, seed, keep) for seed in chosen}
+        (results.folder() / f"{name}.nut").write_bytes(files[chosen[0]].read_bytes())
         dense = {seed: dense_network(ROWS[name].plan, images, seed, keep) for seed in chosen}
-        files = {seed: small_file(name, images, seed, keep, dense[seed]) for seed in chosen}
         write_down(name, images, files, dense)
 
 
@@ -94,16 +97,17 @@ def dense_network(plan: Plan, images: Dataset, seed: int, keep: Path) -> nn.Modu
     return network
 
 
-def small_file(name: str, images: Dataset, seed: int, keep: Path, dense: nn.Module) -> Path:
+def small_file(name: str, images: Dataset, seed: int, keep: Path) -> Path:
     """The compressed network of a row and seed as a file; made if it isn't there, or was made by another plan."""
     plan, file, card = ROWS[name].plan, keep / f"{name}-{seed}.nut", keep / f"{name}-{seed}.json"
     made_by = {"run": run_of(plan, seed), "plan": {key: str(value) for key, value in asdict(plan).items()}}
     if file.exists() and card.exists() and json.loads(card.read_text()) == made_by:
         return file
+    teacher = dense_network(plan, images, seed, keep) if plan.distil else None
     network = prepare(models.build(plan.network, seed=seed))
-    prune_and_train(network, images, plan, seed, keep / f"{name}-{seed}.state", dense)
+    prune_and_train(network, images, plan, seed, keep / f"{name}-{seed}.state", teacher)
     pruned = validation_error(network, images)
-    small = compress(copy.deepcopy(network), images, plan, seed, dense)
+    small = compress(copy.deepcopy(network), images, plan, seed, teacher)
     size = artefact.save(small, file, input_shape=INPUT, encodings=encodings_of(small))
     card.write_text(json.dumps(made_by))
     click.echo(f"{name}, seed {seed}: {size:,} bytes; validation error {pruned:.2f} % pruned, "
@@ -112,7 +116,7 @@ def small_file(name: str, images: Dataset, seed: int, keep: Path, dense: nn.Modu
 
 
 def write_down(name: str, images: Dataset, files: dict[int, Path], dense: dict[int, nn.Module]) -> None:
-    """Measure files and dense networks on the test images, and keep the figures and the first seed's file."""
+    """Measure files and dense networks on the test images, and keep the figures."""
     row = ROWS[name]
     parameters = sum(parameter.numel() for parameter in models.build(row.plan.network, device="meta").parameters())
     measured = [measure(file, images) for file in files.values()]
@@ -131,7 +135,6 @@ def write_down(name: str, images: Dataset, files: dict[int, Path], dense: dict[i
         "tensors": [dict(zip(("name", "encoding", "shape", "bytes"), line[:4], strict=True))
                     for line in measured[0].tensors],
     }  # fmt: skip
-    (results.folder() / f"{name}.nut").write_bytes(next(iter(files.values())).read_bytes())
     try:
         rows = results.load("deep_compression")["rows"]
     except WrongUse:
