@@ -93,7 +93,9 @@ def attempt_network(given):
 
 
 def attempt_environment(given):
-    seen = sorted(set(os.environ) & set(given["variables"]))
+    with open("/proc/self/environ", "rb") as file:  # as it began: libraries set variables of the same names later
+        began = {entry.partition(b"=")[0].decode() for entry in file.read().split(b"\0") if entry}
+    seen = sorted(began & set(given["variables"]))
     if seen:
         return f"read the environment variable {seen[0]}"
 

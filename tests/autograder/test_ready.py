@@ -15,7 +15,7 @@ def room(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NUTSHELL_CLASSROOM", raising=False)
     monkeypatch.delenv(ready.STAND_INS, raising=False)
-    monkeypatch.setattr(ready, "_data_name", lambda name: name)
+    monkeypatch.setattr(ready, "data_name", lambda name: name)
     return tmp_path
 
 
@@ -24,7 +24,7 @@ def test_a_whole_classroom_is_ready(room):
 
 
 def test_stand_ins_are_refused_unless_allowed(room, monkeypatch):
-    monkeypatch.setattr(ready, "_data_name", lambda name: f"{name} (stand-in: scikit-learn's digits)")
+    monkeypatch.setattr(ready, "data_name", lambda name: f"{name} (stand-in: scikit-learn's digits)")
     assert "nutshell data fetch mnist" in ready.not_ready("03_low_rank")
     assert ready.not_ready("01_counting") == ""  # has no budget
     monkeypatch.setenv(ready.STAND_INS, "1")

@@ -104,5 +104,5 @@ def test_every_slip_is_named_with_file_key_and_choices(tmp_path, text, said):
 
 
 def test_a_folder_that_is_no_classroom_is_named_and_what_makes_one(tmp_path):
-    with pytest.raises(WrongUse, match="is no classroom: .* make one with: nutshell classroom"):
+    with pytest.raises(WrongUse, match=r"is no classroom: .* make one with: nutshell classroom"):
         settings.read(tmp_path / "classroom.toml", UNITS)
