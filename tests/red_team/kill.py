@@ -97,11 +97,11 @@ def run(place: Path, times: int, seed: int, students: int = 20) -> Killed:
     length = time.monotonic() - begun
     if done.returncode not in (0, 1):
         raise RuntimeError(f"Without any kill, grading ended with {done.returncode}: {room.said[-2000:]}")
-    wanted, bar = outcome(room), tqdm(total=times, desc="Killing", unit="kill", disable=None)
+    wanted, bar = outcome(room), tqdm(total=times, desc="Killing", unit="kill", mininterval=1)
     while len(found.moments) < times:
         shutil.rmtree(room.folder)
         shutil.copytree(template, room.folder, symlinks=True)
-        interrupted(room, chance, length, times, found, bar)
+        length = interrupted(room, chance, length, times, found, bar)
         found.rounds += 1
         got = outcome(room)
         found.faults += [
@@ -117,27 +117,27 @@ def run(place: Path, times: int, seed: int, students: int = 20) -> Killed:
     return found
 
 
-def interrupted(room: Room, chance: random.Random, length: float, times: int, found: Killed, bar: Any) -> None:
-    """Grade a classroom to the end, killing on the way as long as kills are left."""
+def interrupted(room: Room, chance: random.Random, length: float, times: int, found: Killed, bar: Any) -> float:
+    """Grade a classroom to the end, killing on the way as long as kills are left; how long a run is now."""
     while True:
         grading = room.start("grade", str(room.folder))
-        killed = False
-        if len(found.moments) < times:
-            target, moment = chance.choice(TARGETS), chance.uniform(0, length)
+        killed, begun = [], time.monotonic()
+        while len(found.moments) < times and grading.poll() is None:  # a worker's end doesn't end the run: kill again
+            target = chance.choice(TARGETS)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                grading.wait(moment)
-            killed = grading.poll() is None and kill(grading.pid, target, chance)
-            if killed:
-                found.moments.append(dict(target=target, seconds=round(moment, 2)))
+                grading.wait(chance.uniform(0, length))
+            if grading.poll() is None and kill(grading.pid, target, chance):
+                killed.append(dict(target=target, seconds=round(time.monotonic() - begun, 2)))
+                found.moments.append(killed[-1])
                 bar.update()
         said, complaint = grading.communicate(timeout=600)
-        if killed:
-            found.moments[-1]["went_on"] = grading.returncode in (0, 1)
+        for moment in killed:
+            moment["went_on"] = grading.returncode in (0, 1)
         if grading.returncode in (0, 1):
-            return
+            return length if killed else min(length, time.monotonic() - begun)
         if not killed:
             found.faults.append(f"grading ended with {grading.returncode}: {complaint[-1000:] or said[-1000:]}")
-            return
+            return length
 
 
 def kill(coordinator: int, target: str, chance: random.Random) -> bool:
