@@ -70,16 +70,16 @@ class Pool:
 
     def submit(self, job: Job) -> None:
         """Give a submission to the workers."""
-        if self._executor is None:
-            self._start()
-            self._heard = time.monotonic()
-        assert self._executor is not None
         task = replace(job.task, submission=replace(job.task.submission, notebook={}))  # the publisher's business
         try:
+            if self._executor is None:
+                self._start()
+                self._heard = time.monotonic()
+            assert self._executor is not None
             future = self._executor.submit(worker.work, task, self.orders)
-        except BrokenExecutor as error:  # noticed only now; told with the others
+        except (BrokenExecutor, EOFError, OSError) as error:  # a worker, or what they are forked from, has just gone
             future = Future()
-            future.set_exception(error)
+            future.set_exception(BrokenExecutor(f"{type(error).__name__}: {error}"))
         self.jobs[future] = job
 
     def finished(self) -> Iterator[tuple[Job, SubmissionVerdict | Failure]]:
