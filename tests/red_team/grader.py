@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[0] = os.environ.get("NUTSHELL_UNITS", str(HERE))  # where solutions/ stands; it comes first
-sys.path.append(str(HERE.parents[1]))
+if __name__ in ("__main__", "__mp_main__"):  # the program and its workers, never a process that only imports this
+    sys.path[0] = os.environ.get("NUTSHELL_UNITS", str(HERE))  # where solutions/ stands; it comes first
+    sys.path.append(str(HERE.parents[1]))
 
 
 def limits() -> object:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
+LIBRARIES = ("torchinductor_", "pymp-")  # torch's cache; a folder that Python leaves where a process is killed
 
 
 class Watch:
@@ -64,9 +65,9 @@ class Watch:
         room = self.room
         return {
             "mount": {line for line in Path("/proc/self/mountinfo").read_text().splitlines() if _ours(line, room)},
-            "shared memory": set(os.listdir("/dev/shm")) - mapped(),
+            "shared memory": {name for name in os.listdir("/dev/shm") if not name.startswith("sem.mp-")} - mapped(),
             "control group": {str(path) for path in Path("/sys/fs/cgroup").rglob("*nutshell*")},
-            "temporary file": {name for name in os.listdir(room.tmp) if not name.startswith("torchinductor_")},  # type: ignore[attr-defined]
+            "temporary file": {name for name in os.listdir(room.tmp) if not name.startswith(LIBRARIES)},  # type: ignore[attr-defined]
             "file in the home folder": {str(path.relative_to(room.home)) for path in room.home.rglob("*")},  # type: ignore[attr-defined]
             "file": room.names(),  # type: ignore[attr-defined]
             "submission": set(hashes(room.folder / "submitted")) | set(hashes(room.folder / "source")),  # type: ignore[attr-defined]
