@@ -100,6 +100,8 @@ def without_sections_left_out(cells: list[NotebookNode], unit: Unit) -> list[Not
     for cell in cells:
         if not named(cell) or any(name in wanted for name in named(cell)):
             continue
+        if not any(other is cell for other in kept):  # gone already, with the section that it shares with another
+            continue
         section = _section(kept, kept.index(cell))
         if not any(name in wanted for inner in section for name in named(inner)):
             kept = [other for other in kept if not any(other is inner for inner in section)]

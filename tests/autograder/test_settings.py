@@ -1,5 +1,6 @@
 """classroom.toml: what it changes, and that nothing misspelt is ignored."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -106,3 +107,14 @@ def test_every_slip_is_named_with_file_key_and_choices(tmp_path, text, said):
 def test_a_folder_that_is_no_classroom_is_named_and_what_makes_one(tmp_path):
     with pytest.raises(WrongUse, match=r"is no classroom: .* make one with: nutshell classroom"):
         settings.read(tmp_path / "classroom.toml", UNITS)
+
+
+def test_all_exercises_of_a_section_can_be_left_out():
+    from autograder import units
+    from autograder.notebooks import source_notebook
+
+    source = units.load("low_rank")
+    kept = replace(source.unit, exercises=tuple(e for e in source.unit.exercises if e.name == "truncate"), budgets=())
+    cells = source_notebook(source, kept).cells
+    names = {cell.metadata.get("nbgrader", {}).get("grade_id", "") for cell in cells}
+    assert {name for name in names if name.startswith("check_")} == {"check_truncate"}
