@@ -27,8 +27,23 @@ def table() -> str:
         f"dense {_shown(best['dense_test_error_percent'])} %, three seeds",
         low_rank["command"],
     ))
+    rows += grading_rows()
     lines = ["| what | figure | regenerate with |", "|---|---|---|"]
     return "\n".join(lines + [f"| {what} | {figure} | `{command}` |" for what, figure, command in rows])
+
+
+def grading_rows() -> list[tuple[str, str, str]]:
+    """The grader beside nbgrader's."""
+    grading = results.load("grading")
+    return [
+        (
+            f"`nutshell grade` beside `nbgrader autograde`, {lab['words']}, {grading['machine']}",
+            f"{lab['steady_ratio']['mean']:.1f}× as many submissions a minute in steady state; "
+            f"{lab['whole_command_ratio']['mean']:.1f}× on {lab['submissions']} submissions, start-up included",
+            grading["command"],
+        )
+        for lab in grading["labs"].values()
+    ]
 
 
 def _shown(value: dict) -> str:
