@@ -198,6 +198,7 @@ def main(times: int, students: int, seed: int, write: bool) -> None:
     counts = {target: sum(moment["target"] == target for moment in found.moments) for target in dict.fromkeys(TARGETS)}
     data = dict(
         command=f"python -m tests.red_team.kill --times {times} --students {students} --seed {seed} --write",
+        data=f"{students} submissions made up by the test",
         kills=len(found.moments),
         by_target=counts,
         students=students,
