@@ -124,7 +124,8 @@ def make(folder: Path, wanted: tuple[str, ...] = ()) -> Made:
         for unit in tqdm(chosen.units, desc="Releasing", unit="unit", leave=False, disable=None):
             lab = build_lab(sources[unit.name], unit, folder / "source" / unit.folder)
             renewed = _release(api, folder, lab)
-            _register_deadline(api, chosen, lab)
+            if (moved := _register_deadline(api, chosen, lab)) is not None:
+                made.notes.append(moved)
             (made.released if renewed else made.unchanged).append(unit.folder)
         handed_out = {unit.folder for unit in chosen.units}
         made.notes += [
@@ -274,6 +275,17 @@ def _keep_cells(api: "NbGraderAPI", lab: Lab) -> None:
         )
 
 
-def _register_deadline(api: "NbGraderAPI", chosen: Settings, lab: Lab) -> None:
+def _register_deadline(api: "NbGraderAPI", chosen: Settings, lab: Lab) -> str | None:
+    """Give the gradebook an assignment's deadline; what to say if it had another one."""
+    from nbgrader.api import MissingEntry
+
+    name, wanted = lab.unit.folder, chosen.deadlines.get(lab.unit.name)
     with api.gradebook as gradebook:
-        gradebook.update_or_create_assignment(lab.unit.folder, duedate=chosen.deadlines.get(lab.unit.name))
+        try:
+            before = gradebook.find_assignment(name).duedate
+        except MissingEntry:
+            before = None
+        after = gradebook.update_or_create_assignment(name, duedate=wanted).duedate
+    if before == after:
+        return None
+    return f"{name} is due {after:%Y-%m-%d %H:%M} UTC now." if after else f"{name} has no deadline any more."

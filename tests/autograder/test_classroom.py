@@ -120,6 +120,16 @@ def test_a_second_call_changes_nothing_and_settings_take_effect(made):
     )
 
 
+def test_a_deadline_that_was_moved_is_told(made):
+    template = (made / "classroom.toml").read_text()
+    (made / "classroom.toml").write_text(template.replace("# deadline = 2030", "deadline = 2031"))
+    called = classroom.make(made)
+    assert called.unchanged == ["01_tiny"] and called.notes == ["01_tiny is due 2031-10-31 22:59 UTC now."]
+    assert classroom.make(made).notes == []
+    (made / "classroom.toml").write_text(template)
+    assert classroom.make(made).notes == ["01_tiny has no deadline any more."]
+
+
 def test_the_course_s_name_is_fixed(made):
     text = (made / "classroom.toml").read_text()
     (made / "classroom.toml").write_text(text.replace('course = "nutshell"', 'course = "autumn"'))
