@@ -308,7 +308,7 @@ def judge(
         return _refused(budget, f"There is no file {Path(path).name}: hand a network in first.")
     try:
         found = artefact.read(path, limits=limits) if isinstance(path, bytes) else artefact.load(path, limits=limits)
-        layers = _matching_layers(found, expected, budget.topology)
+        layers = _matching_layers(found, expected, budget)
     except Refused as error:
         return _refused(budget, str(error))
     data = images(budget.data)  # a damaged copy of the data isn't the learner's fault, and ends the judging
@@ -381,16 +381,17 @@ def _expected(name: str) -> "Topology":
     return topology_of_network(models.build(name, device="meta"), models.INPUT_SHAPES[name])
 
 
-def _matching_layers(found: "Artefact", expected: "Topology", name: str) -> tuple["Step", ...]:
+def _matching_layers(found: "Artefact", expected: "Topology", budget: "Budget") -> tuple["Step", ...]:
     """The file's layers, numbered as in the topology; refused if it is another network."""
     from nutshell.artefact.topology import difference, topology_of
 
     forms = {tensor.name: tensor.form for tensor in found.tensors}
     here = topology_of(found.graph, forms, found.shapes)
-    reason = difference(here, expected)
+    reason = difference(here, expected, shrunk=budget.shrunk)
     if reason:
-        raise Refused(f"This isn't {name}: {reason}. The file holds: {here.words}. Expected, after layers in a row "
-                      f"are taken together: {expected.words}.")
+        narrower = " Layers may be narrower." if budget.shrunk else ""
+        raise Refused(f"This isn't {budget.topology}: {reason}. The file holds: {here.words}. Expected, after layers "
+                      f"in a row are taken together: {expected.words}.{narrower}")
     return tuple(here.steps[number] for number in expected.order)
 
 

@@ -85,6 +85,8 @@ class Budget:
         All must hold for full marks.
     minutes : int
         How long it takes a learner.
+    shrunk : bool
+        Whether layers may be narrower than the topology's, as after pruning neurons; its inputs and outputs stay.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Budget:
     topology: str
     limits: tuple[Limit, ...]
     minutes: int = 20
+    shrunk: bool = False
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,37 @@ def test_factors_written_as_two_layers_are_one_layer(tmp_path):
     assert one.value == 4 * (5 * 1084 + 300) and two.value == 4 * 30_100
 
 
+@pytest.mark.parametrize(("sizes", "rate", "refused"), [
+    ((784, 70, 61, 10), 4, ""), ((784, 1, 1, 10), 4, ""), ((784, 300, 100, 10), 4, "over"), ((784, 83, 10), 4, "isn't"),
+    ((784, 301, 10, 10), 1, "isn't"), ((784, 60, 101, 10), 1, "isn't"), ((784, 60, 40, 20, 10), 4, "isn't"),
+])  # fmt: skip
+def test_neurons_may_go_where_the_budget_says_so_and_nowhere_else(tmp_path, sizes, rate, refused):
+    artefact.save(models.build("mlp", sizes=sizes), tmp_path / "a.nut", input_shape=(1, 28, 28))
+    small = Budget("small", 10, "a.nut", "mnist", "lenet-300-100", (Limit("params", 266_610 / rate),), shrunk=True)
+    result = judge(small, tmp_path / "a.nut")
+    assert ("isn't lenet-300-100" in result.reason) == (refused == "isn't")
+    assert ("Layers may be narrower" in result.reason) == (refused == "isn't")
+    assert result.points == (0 if refused else 10)
+    strict = judge(of(Limit("params", 10**9)), tmp_path / "a.nut")
+    assert bool(strict.reason) == (sizes != (784, 300, 100, 10))
+
+
+@pytest.mark.parametrize("other", ["lenet-5-caffe", "lenet-5"])
+def test_a_narrow_network_of_another_kind_stays_another_network(tmp_path, other):
+    artefact.save(models.build(other), tmp_path / "a.nut", input_shape=(1, 28, 28))
+    small = Budget("small", 10, "a.nut", "mnist", "lenet-300-100", (Limit("params", 10**9),), shrunk=True)
+    assert "isn't lenet-300-100" in judge(small, tmp_path / "a.nut").reason
+
+
+def test_fewer_inputs_or_classes_are_refused_where_neurons_may_go(tmp_path):
+    small = Budget("small", 10, "a.nut", "mnist", "lenet-300-100", (Limit("params", 10**9),), shrunk=True)
+    pooled = models.build("mlp", sizes=(196, 60, 40, 10))
+    pooled.flatten = nn.Sequential(nn.AvgPool2d(2), nn.Flatten())
+    for network in (pooled, models.build("mlp", sizes=(784, 60, 40, 9))):
+        artefact.save(network, tmp_path / "a.nut", input_shape=(1, 28, 28))
+        assert "isn't lenet-300-100" in judge(small, tmp_path / "a.nut").reason
+
+
 @pytest.mark.parametrize("name", ["lenet-5", "lenet-5-caffe"])
 def test_a_small_cnn_sold_as_lenet_300_100_is_refused(tmp_path, name):
     artefact.save(models.build(name), tmp_path / "a.nut", input_shape=(1, 28, 28))
