@@ -1,0 +1,1 @@
+"""Unit 05, neuron pruning: the reference library, the lab's source, checks, wrong answers and the reference results."""
