@@ -16,7 +16,7 @@ from autograder.notebooks import source_notebook
 from autograder.stubs import bound_names, needed_names
 from autograder.units import Source
 from autograder.verdicts import Cell, Submission, Task
-from nutshell.checks import Answer, Exercise, answers_of, checks_of
+from nutshell.checks import Answer, Exercise, checks_of
 from nutshell.errors import Trouble
 from nutshell.wire.running import Verdict, try_answer
 
@@ -91,7 +91,7 @@ def judge_answer(source: Source, answer: Answer, box: "Sandbox | None" = None) -
 def judge_all(sources: Iterable[Source], box: "Sandbox | None" = None) -> Iterator[Outcome]:
     """Every answer of the units, in the order they are written."""
     for source in sources:
-        for answer in answers_of(source.mutants):
+        for answer in source.answers():
             yield judge_answer(source, answer, box)
 
 
@@ -153,7 +153,7 @@ def _bare(node: ast.FunctionDef | ast.ClassDef) -> ast.FunctionDef | ast.ClassDe
 
 def too_few(source: Source) -> list[str]:
     """Exercises with fewer answers than the syllabus asks: 3 mutants and 2 alternatives, for an extension 2 and 1."""
-    answers = answers_of(source.mutants)
+    answers = source.answers()
     found = []
     for exercise in source.unit.exercises:
         wrong = sum(answer.exercise == exercise.name and not answer.right for answer in answers)
@@ -174,7 +174,8 @@ def wanted(exercise: Exercise) -> tuple[int, int]:
 
 
 def _judge(source: Source, answer: Answer, wire: bool) -> Judged:
-    for verdict in try_answer(answer, checks_of(source.checks), source.reference, wire=wire, seed=SEED):
+    home = source.home(answer.exercise)
+    for verdict in try_answer(answer, checks_of(home.checks), home.reference, wire=wire, seed=SEED):
         if not verdict.passed:
             return _rejected(verdict)
     return Judged(True)

@@ -18,7 +18,7 @@ from autograder.notebooks import source_notebook, to_bytes
 from autograder.ready import STAND_INS
 from autograder.stubs import BEGIN, END
 from autograder.units import Source
-from nutshell.checks import Answer, Budget, Exercise, Unit, answers_of, checks_of
+from nutshell.checks import Answer, Budget, Exercise, Unit, checks_of
 from nutshell.errors import Trouble
 from nutshell.wire.running import points, try_answer
 
@@ -171,7 +171,7 @@ def partly_wrong(source: Source, unit: Unit) -> dict[str, str]:
 
     Where none can be held, the exercise stays a stub.
     """
-    mutants = [answer for answer in answers_of(source.mutants) if not answer.right and not not_given(source, answer)]
+    mutants = [answer for answer in source.answers() if not answer.right and not not_given(source, answer)]
     chosen = {}
     for exercise in unit.exercises[1::2]:
         texts = {text_of(answer): _share(source, answer) for answer in mutants if answer.exercise == exercise.name}
@@ -209,7 +209,8 @@ def _grade_id(cell: NotebookNode) -> str:
 
 
 def _share(source: Source, answer: Answer) -> float:
-    verdicts = try_answer(answer, checks_of(source.checks), source.reference)
+    home = source.home(answer.exercise)
+    verdicts = try_answer(answer, checks_of(home.checks), home.reference)
     return points(Exercise(answer.exercise, 1, 1), verdicts)
 
 

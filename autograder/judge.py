@@ -98,11 +98,11 @@ def _judged(unit: Unit, children: Children, task: Task) -> "tuple[tuple[Exercise
     What a public check says is shown to the learner. A hidden check shows their code the hidden case; were another
     exercise's public check to come after it, its messages could tell.
     """
-    source = units.load(unit.name)
     found: dict[str, list[Verdict]] = {exercise.name: [] for exercise in unit.exercises}
     for hidden in (False, True):
         for name, verdicts in found.items():
-            checks = [check for check in checks_of(source.checks, name) if check.hidden is hidden]
+            home = units.load(unit.exercise(name).unit or unit.name)
+            checks = [check for check in checks_of(home.checks, name) if check.hidden is hidden]
             verdicts += _alone(name, checks, verdicts, children, task)
     exercises = []
     for exercise in unit.exercises:
@@ -151,7 +151,7 @@ def _run(
             continue
         children.called.add(name)
         children.hushed = children.hushed or check.hidden
-        replies = _replies(task.unit.name, check.name, seed)
+        replies = _replies(task.unit.exercise(name).unit or task.unit.name, check.name, seed)
         found: list[Verdict] = []
         try:
             with bounded_memory(), bounded_time(children.seconds):

@@ -68,9 +68,11 @@ def verdict_key(submission: Submission, unit: str) -> str:
 
 
 def source_hash(unit: str) -> str:
-    """Hash of a unit's reference and checks."""
-    folder = units.load(unit).folder
-    return _hash_of(folder, [folder / "reference.py", folder / "checks.py"])
+    """Hash of a unit's reference and checks, and of those of the units that lend it exercises."""
+    source = units.load(unit)
+    folders = [one.folder for one in (source, *source.lenders().values())]
+    hashes = [_hash_of(folder, [folder / "reference.py", folder / "checks.py"]) for folder in folders]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 @lru_cache

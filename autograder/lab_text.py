@@ -24,6 +24,7 @@ def read_lab(source: Source) -> list[NotebookNode]:
         exercises and budgets, each once.
     """
     where = f"solutions/{source.unit.name}"
+    source.lenders()  # refuses an exercise that nobody lends
     for file, text in (("lab.md", source.lab_text), ("reference.py", source.reference_text)):
         faults = [marker for marker in MARKERS if marker in text]
         if faults:
@@ -62,20 +63,21 @@ def _agree(source: Source, cells: list[NotebookNode], where: str) -> None:
         for kind in ("exercise", "budget")
     }
     unit = {exercise.name for exercise in source.unit.exercises}
+    own = {exercise.name for exercise in source.unit.exercises if not exercise.unit}
     budgets = {budget.name for budget in source.unit.budgets}
     library = set(public_names(source.reference_text))
     lab, lab_budgets = set(named["exercise"]), set(named["budget"])
     checked = {check.exercise for check in source.public_checks()}
     faults = {
         "lab.md names the exercise {}, which UNIT in checks.py lacks": lab - unit,
-        "lab.md names the exercise {}, which reference.py lacks": lab - library,
+        "lab.md names the exercise {}, which reference.py lacks": lab & own - library,
         "UNIT has the exercise {}, which lab.md doesn't name": unit - lab,
-        "UNIT has the exercise {}, which reference.py lacks": unit - library,
+        "UNIT has the exercise {}, which reference.py lacks": own - library,
         "reference.py has {}, which is no exercise of UNIT; begin the name of a helper with an underscore": library
-        - unit,
+        - own,
         "lab.md names the budget {}, which UNIT in checks.py lacks": lab_budgets - budgets,
         "UNIT has the budget {}, which lab.md doesn't name": budgets - lab_budgets,
-        "UNIT has the exercise {}, and checks.py has no public check of it": unit - checked,
+        "UNIT has the exercise {}, and checks.py has no public check of it": own - checked,
         "{} names both an exercise and a budget": unit & budgets,
         "lab.md names {} twice": {name for names in named.values() for name in names if names.count(name) > 1},
     }

@@ -50,8 +50,9 @@ def source_notebook(source: Source, unit: Unit | None = None) -> NotebookNode:
             notebook.cells.append(_text(cell.source, f"text-{len(notebook.cells) + 1}"))
         elif kind == "exercise":
             for name in names_in(cell):
-                solution = solution_cell(source.reference_text, name, f"{where}/reference.py")
-                notebook.cells += _exercise_cells(unit.exercise(name), solution, unit.name)
+                home = source.home(name)
+                solution = solution_cell(home.reference_text, name, f"solutions/{home.unit.name}/reference.py")
+                notebook.cells += _exercise_cells(unit.exercise(name), solution, unit.name, home.unit)
         elif kind == "budget":
             for name in names_in(cell):
                 notebook.cells += _budget_cells(_budget(unit, name), unit.name)
@@ -183,10 +184,12 @@ def _code(
     return new_code_cell(text, id=grade_id.replace("_", "-")[:64], metadata={"nbgrader": marks})
 
 
-def _exercise_cells(exercise: Exercise, solution: str, unit: str) -> list[NotebookNode]:
+def _exercise_cells(exercise: Exercise, solution: str, unit: str, home: Unit) -> list[NotebookNode]:
     what = "extension" if exercise.extension else "exercise"
     stars = "★" * exercise.difficulty
     about = f"**`{exercise.name}`** · {what} · {_marks(exercise.points)} · {exercise.minutes} minutes · {stars}"
+    if exercise.unit:
+        about += f" · from *{home.number:02d} {home.title}*"
     return [
         _text(about, f"about-{exercise.name}".replace("_", "-")[:64]),
         _code(solution, f"solution_{exercise.name}", solution=True),

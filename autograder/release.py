@@ -52,8 +52,8 @@ def build_lab(source: Source, unit: Unit | None = None, folder: Path | None = No
     try_blank(source, unit, learner)
     try_solution(source, unit, instructor)
     files = {f"{unit.folder}.ipynb": to_bytes(learner)}
-    recorded = folder / "desk" / "replies.bin" if folder else None
-    before = recorded.read_bytes() if recorded and recorded.is_file() else None
+    recorded = sorted((folder / "desk").rglob("replies.bin")) if folder else []
+    before = {path.relative_to(folder / "desk").as_posix(): path.read_bytes() for path in recorded if folder}
     files |= {f"desk/{name}": content for name, content in desk_files(source, unit, before).items()}
     return Lab(unit, to_bytes(instructor), files)
 

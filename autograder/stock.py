@@ -52,6 +52,7 @@ def grade_here(name: str, unit: str) -> float:
 
 def grade_exercise(source: units.Source, exercise: Exercise, names: dict[str, Any], seed: int) -> float:
     """Run public and hidden checks of an exercise on what a namespace holds."""
+    source = units.load(exercise.unit) if exercise.unit else source
     checks = checks_of(source.checks, exercise.name)
     public = [check for check in checks if not check.hidden]
     hidden = [check for check in checks if check.hidden]

@@ -3,11 +3,12 @@
 import contextlib
 import doctest
 import io
+from collections.abc import Collection
 from typing import Any
 
 import nutshell
 from autograder.units import Source
-from nutshell.checks import Unit, answers_of, checks_of
+from nutshell.checks import Check, Unit, answers_of, checks_of
 from nutshell.errors import NutshellError, Refused
 from nutshell.wire.channel import Loopback, load_replies
 from nutshell.wire.running import OK, PUBLIC_SEED, Replies, Verdict, record, run_checks, try_answer
@@ -57,7 +58,7 @@ def try_reference(source: Source) -> None:
                 )
 
 
-def replies(source: Source, before: bytes | None = None) -> bytes:
+def replies(source: Source, before: bytes | None = None, exercises: Collection[str] | None = None) -> bytes:
     """What the reference answers to the public checks, recorded for the desk.
 
     Parameters
@@ -67,18 +68,20 @@ def replies(source: Source, before: bytes | None = None) -> bytes:
     before : bytes, optional
         What was recorded earlier. It is kept if it still serves, since on another machine the last bits of a result
         differ: the same questions, and the reference passes every check against it.
+    exercises : collection of str, optional
+        Those whose checks are wanted; all if left out.
     """
-    public = source.public_checks()
+    public = [check for check in source.public_checks() if exercises is None or check.exercise in exercises]
     try:
         found = record(public, source.reference)
     except Exception as error:
         raise Refused(f"solutions/{source.unit.name}: the reference fails its own public checks: {error}") from error
-    if before is not None and before != found and _still_serves(source, before, found):
+    if before is not None and before != found and _still_serves(source, public, before, found):
         return before
     return found
 
 
-def _still_serves(source: Source, before: bytes, found: bytes) -> bool:
+def _still_serves(source: Source, public: list[Check], before: bytes, found: bytes) -> bool:
     try:
         questions = [
             [(check, [label for label, _ in pairs]) for check, pairs in load_replies(data).items()]
@@ -87,16 +90,19 @@ def _still_serves(source: Source, before: bytes, found: bytes) -> bool:
         if questions[0] != questions[1]:
             return False
         learner = over_the_wire(vars(source.reference))
-        verdicts = run_checks(source.public_checks(), learner, Replies(before), PUBLIC_SEED, include_hidden=False)
+        verdicts = run_checks(public, learner, Replies(before), PUBLIC_SEED, include_hidden=False)
     except NutshellError:  # a damaged file
         return False
     return all(verdict.status == OK for verdict in verdicts)
 
 
 def _verdicts(source: Source, unit: Unit, names: dict[str, Any]) -> list[Verdict]:
-    wanted = {exercise.name for exercise in unit.exercises}
-    checks = [check for check in checks_of(source.checks) if check.exercise in wanted]
-    return run_checks(checks, over_the_wire(names), over_the_wire(vars(source.reference)), PUBLIC_SEED, authoring=True)
+    verdicts: list[Verdict] = []
+    for exercise in unit.exercises:
+        home = source.home(exercise.name)
+        checks, reference = checks_of(home.checks, exercise.name), over_the_wire(vars(home.reference))
+        verdicts += run_checks(checks, over_the_wire(names), reference, PUBLIC_SEED, authoring=True)
+    return verdicts
 
 
 def run_cells(notebook: Any) -> tuple[dict[str, Any], list[str]]:

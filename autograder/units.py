@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from nutshell.checks import Check, Unit, checks_of
+from nutshell.checks import Answer, Check, Unit, answers_of, checks_of
 from nutshell.errors import Refused, WrongUse
 
 FILES = ("reference.py", "checks.py", "lab.md")
@@ -49,6 +49,37 @@ class Source:
 
     def public_checks(self) -> list[Check]:
         return [check for check in checks_of(self.checks) if not check.hidden]
+
+    def home(self, exercise: str) -> "Source":
+        """The unit in which an exercise is written: this one, or the one that lends it.
+
+        Raises
+        ------
+        WrongUse
+            If there is no such unit.
+        Refused
+            If that unit has no such exercise of its own.
+        """
+        lender = next((one.unit for one in self.unit.exercises if one.name == exercise), "")
+        if not lender:
+            return self
+        found = load(lender)
+        if not any(one.name == exercise and not one.unit for one in found.unit.exercises):
+            raise Refused(f"solutions/{self.unit.name} borrows {exercise} from {lender}, which has no such exercise.")
+        return found
+
+    def lenders(self) -> "dict[str, Source]":
+        """The units that lend exercises to this one, by name."""
+        borrowed = [one for one in self.unit.exercises if one.unit]
+        return {one.unit: self.home(one.name) for one in borrowed}
+
+    def answers(self) -> list[Answer]:
+        """Mutants and alternatives of all exercises, the borrowed ones' too."""
+        found = answers_of(self.mutants) if (self.folder / "mutants.py").is_file() else []
+        for name, lender in self.lenders().items():
+            wanted = {one.name for one in self.unit.exercises if one.unit == name}
+            found += [answer for answer in answers_of(lender.mutants) if answer.exercise in wanted]
+        return found
 
 
 def names() -> list[str]:

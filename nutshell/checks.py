@@ -6,7 +6,7 @@ alternatives; all of them are made with the definitions below. How a check says 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -29,6 +29,8 @@ class Exercise:
         1 to 3, shown as stars.
     extension : bool
         Extensions carry no points unless ``classroom.toml`` says so.
+    unit : str
+        Name of the unit that lends it (see :meth:`Unit.lend`); empty for a unit's own exercise.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Exercise:
     minutes: int
     difficulty: int = 1
     extension: bool = False
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,25 @@ class Unit:
             if exercise.name == name:
                 return exercise
         raise KeyError(f"{self.name} has no exercise {name!r}; it has {', '.join(e.name for e in self.exercises)}.")
+
+    def lend(self, name: str, **changes: Any) -> Exercise:
+        """An exercise of this unit for the list of another: there it has the same reference, checks and answers.
+
+        Parameters
+        ----------
+        name : str
+            The exercise.
+        **changes
+            What is otherwise there: points, minutes, difficulty.
+
+        Examples
+        --------
+        >>> unit = Unit(3, "low_rank", "Low rank", (Exercise("truncate", points=2, minutes=10),))
+        >>> unit.lend("truncate", minutes=6)
+        Exercise(name='truncate', points=2, minutes=6, difficulty=1, extension=False, unit='low_rank')
+        """
+        exercise = self.exercise(name)
+        return replace(exercise, unit=exercise.unit or self.name, **changes)
 
 
 def unit_from_data(data: dict[str, Any]) -> Unit:

@@ -34,10 +34,9 @@ def mutants(units: tuple[str, ...], as_json: bool, wrong: bool, messages: bool, 
     from autograder import units as sources
     from autograder.answers import judge_all, too_few
     from autograder.sandbox import Sandbox
-    from nutshell.checks import answers_of
 
     chosen = sources.chosen(units)
-    number = sum(len(answers_of(source.mutants)) for source in chosen)
+    number = sum(len(source.answers()) for source in chosen)
     with Sandbox(isolation.choose(None)) if sandbox else nullcontext() as box:
         outcomes = list(tqdm(judge_all(chosen, box), total=number, desc="Answers", leave=False, disable=None))
     short = [line for source in chosen for line in too_few(source)]

@@ -1,4 +1,7 @@
-"""A lab on disk: the folder ``desk`` beside its notebook, with what is known of earlier results."""
+"""A lab on disk: the folder ``desk`` beside its notebook, with what is known of earlier results.
+
+Checks and replies of borrowed exercises lie in ``desk`` in a folder of the unit that lends them.
+"""
 
 import importlib.machinery
 import importlib.util
@@ -20,6 +23,14 @@ from nutshell.wire.standins import Implementation
 FOLDER, UNIT, CHECKS, REPLIES, PROGRESS = "desk", "unit.json", "public_checks.py", "replies.bin", "progress.json"
 
 
+@dataclass(frozen=True)
+class Half:
+    """Public checks of exercises that are written in one unit, and what its reference answered them."""
+
+    checks: tuple[Check, ...]
+    replies: Replies
+
+
 @dataclass
 class Desk:
     """An opened lab.
@@ -30,24 +41,22 @@ class Desk:
         The lab's folder, in which the notebook lies.
     unit : Unit
         What there is to do.
-    checks : tuple of Check
-        The public ones.
-    replies : Replies
-        What the reference answered.
+    halves : dict of str to Half
+        By name of the unit that lends the exercises; ``""`` for the unit's own.
     done : dict
         By exercise or budget: points, passed checks, number of checks, when, and a note for ``progress``.
     """
 
     folder: Path
     unit: Unit
-    checks: tuple[Check, ...]
-    replies: Replies
+    halves: dict[str, Half]
     done: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def judge(self, exercise: Exercise, learner: Implementation) -> list[Verdict]:
         """Run the public checks of an exercise."""
-        own = [check for check in self.checks if check.exercise == exercise.name]
-        return run_at_desk(own, learner, self.replies)
+        half = self.halves[exercise.unit]
+        own = [check for check in half.checks if check.exercise == exercise.name]
+        return run_at_desk(own, learner, half.replies)
 
     def remember(self, name: str, earned: float, passed: int, of: int, note: str = "") -> None:
         """Keep a result for ``progress``, in the lab's folder where it is the learner's own."""
@@ -75,18 +84,35 @@ def load(folder: Path) -> Desk:
         If there is no ``desk`` in it, or one that is incomplete.
     """
     place = folder / FOLDER
-    missing = [name for name in (UNIT, CHECKS, REPLIES) if not (place / name).is_file()]
+    _all_there(place, [UNIT, CHECKS, REPLIES])
+    try:
+        unit = unit_from_data(json.loads((place / UNIT).read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(place, error) from error
+    lenders = sorted({exercise.unit for exercise in unit.exercises if exercise.unit})
+    _all_there(place, [f"{lender}/{name}" for lender in lenders for name in (CHECKS, REPLIES)])
+    try:
+        replies = {name: Replies((place / name / REPLIES).read_bytes()) for name in ("", *lenders)}
+    except (ValueError, NutshellError) as error:
+        raise _damaged(place, error) from error
+    halves = {
+        name: Half(tuple(checks_of(_module(place / name / CHECKS, f"{unit.name}_{name}".rstrip("_")))), found)
+        for name, found in replies.items()
+    }
+    return Desk(folder, unit, halves, remembered(place))
+
+
+def _damaged(place: Path, error: Exception) -> WrongUse:
+    return WrongUse(f"{place} is damaged ({error}). Copy it once more from the lab as it was handed out.")
+
+
+def _all_there(place: Path, names: list[str]) -> None:
+    missing = [name for name in names if not (place / name).is_file()]
     if missing:
         raise WrongUse(
             f"{place} lacks {', '.join(missing)}. Open the lab in the folder in which it was handed out, or copy that "
             f"folder's “{FOLDER}” beside the notebook."
         )
-    try:
-        unit = unit_from_data(json.loads((place / UNIT).read_text(encoding="utf-8")))
-        replies = Replies((place / REPLIES).read_bytes())
-    except (ValueError, KeyError, TypeError, NutshellError) as error:
-        raise WrongUse(f"{place} is damaged ({error}). Copy it once more from the lab as it was handed out.") from error
-    return Desk(folder, unit, tuple(checks_of(_module(place / CHECKS, unit.name))), replies, remembered(place))
 
 
 class _Unwritten(importlib.machinery.SourceFileLoader):
