@@ -216,7 +216,7 @@ def encodings(network: nn.Module, folded: nn.Module, steps: Steps, plan: Plan) -
     """For each tensor of the folded network how it is written: whole numbers, entropy-coded, and biases in 16 bits.
 
     A layer's grid has one step Δ for all channels before folding; folding multiplies it by each channel's s, whose
-    sign goes into the whole numbers, so the scale of a channel in the file is \|s\|·Δ.
+    sign goes into the whole numbers, so the scale of a channel in the file is Δ times its magnitude.
     """
     factors = scales_of(network)
     found: dict[str, Encoding] = {}
