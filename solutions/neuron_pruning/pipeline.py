@@ -6,7 +6,7 @@ learns on, from the labels and from the network that it was made of (Hinton, Vin
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,8 @@ class Plan:
     ----------
     parameters : int
         The penalty grows until the network, without its empty neurons, has at most so many.
+    nonzero : int
+        Weights and biases that are not zero after pruning weights as well.
     growth : float
         By how much the penalty's λ grows in an epoch.
     pruning_rate : float
@@ -41,9 +43,10 @@ class Plan:
     """
 
     parameters: int
-    growth: float = 0.001
+    nonzero: int
+    growth: float = 0.002
     pruning_rate: float = 0.02
-    epochs: int = 30
+    epochs: int = 25
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     distil: float = 0.7
@@ -56,8 +59,13 @@ def linear_layers(network: nn.Module) -> list[nn.Linear]:
     return [module for module in network.modules() if isinstance(module, nn.Linear)]
 
 
+def size(network: nn.Module) -> int:
+    """Parameters, biases included."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def shrunk(network: nn.Module) -> nn.Module:
-    """The multilayer perceptron without its neurons that have no connections; the outputs are the same."""
+    """A multilayer perceptron without its neurons that have no connections; the outputs are the same."""
     layers = linear_layers(network)
     weights, biases = shrink_linear([layer.weight.detach() for layer in layers],
                                     [layer.bias.detach() for layer in layers])
@@ -66,18 +74,12 @@ def shrunk(network: nn.Module) -> nn.Module:
         for layer, weight, bias in zip(linear_layers(small), weights, biases, strict=True):
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)
-    return small
+    return small.eval()
 
 
-def size(network: nn.Module) -> int:
-    """Parameters, biases included."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def batches(data: Dataset, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Inputs and labels of one epoch."""
-    for chosen in torch.randperm(len(data.train), generator=generator).split(size):
-        yield data.train.inputs(chosen), data.train.labels[chosen]
+def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Numbers of images, shuffled, some at a time."""
+    yield from torch.randperm(count, generator=generator).split(size)
 
 
 @torch.no_grad()
@@ -90,30 +92,29 @@ def proximal_step(network: nn.Module, threshold: float) -> None:
         layer.weight.copy_(group_soft_threshold(layer.weight, threshold, dim=1))
 
 
-def empty_neurons(network: nn.Module, data: Dataset, plan: Plan, seed: int, most_epochs: int = 100,
-                  watch: Callable[[int, float], None] | None = None) -> nn.Module:
-    """Train with a growing penalty until the network is small enough, and take out what is empty.
+def empty_neurons(network: nn.Module, data: Dataset, plan: Plan, seed: int, most_epochs: int = 100) -> nn.Module:
+    """A copy of the network, trained with a growing penalty until it is small enough; its empty neurons are in it.
 
-    ``watch(step, penalty)`` is called now and then.
+    Raises
+    ------
+    RuntimeError
+        If it is still too large after ``most_epochs``.
     """
     network = copy.deepcopy(network).train()
+    inputs, labels = data.train.inputs(), data.train.labels
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.SGD(network.parameters(), lr=plan.pruning_rate, momentum=0.9, nesterov=True)
-    per_epoch = -(-len(data.train) // plan.batch_size)
+    per_epoch = -(-len(labels) // plan.batch_size)
     step = 0
     for _ in range(most_epochs):
-        for inputs, labels in batches(data, plan.batch_size, generator):
+        for chosen in batches(len(labels), plan.batch_size, generator):
             optimiser.zero_grad()
-            functional.cross_entropy(network(inputs), labels).backward()
+            functional.cross_entropy(network(inputs[chosen]), labels[chosen]).backward()
             optimiser.step()
-            penalty = plan.growth * step / per_epoch
-            proximal_step(network, plan.pruning_rate * penalty)
+            proximal_step(network, plan.pruning_rate * plan.growth * step / per_epoch)
             step += 1
-            if step % 50 == 0:
-                if watch is not None:
-                    watch(step, penalty)
-                if size(shrunk(network)) <= plan.parameters:
-                    return shrunk(network).eval()
+            if step % 50 == 0 and size(shrunk(network)) <= plan.parameters:
+                return network.eval()
     raise RuntimeError(f"After {most_epochs} epochs the network is still larger than {plan.parameters:,} parameters.")
 
 
@@ -124,45 +125,54 @@ def distillation_loss(logits: Tensor, labels: Tensor, targets: Tensor, plan: Pla
     return (1 - plan.distil) * functional.cross_entropy(logits, labels) + plan.distil * t * t * soft
 
 
-def train_on(network: nn.Module, teacher: nn.Module, data: Dataset, plan: Plan, seed: int,
-             keep: float = 1.0) -> nn.Module:
-    """A copy of the network, trained on with its teacher; below a ``keep`` of 1 weights are pruned on the way.
+def train_on(network: nn.Module, teacher: nn.Module, data: Dataset, plan: Plan, seed: int, epochs: int | None = None,
+             nonzero: int | None = None) -> nn.Module:  # fmt: skip
+    """A copy of the network, trained on with its teacher; with ``nonzero`` so many weights and biases are left.
 
-    The share of weights kept falls along the cubic ramp of Zhu and Gupta from the tenth to the half of the steps, by
-    one threshold on magnitudes for the whole network; pruned weights stay zero.
+    Pruning weights follows the cubic ramp of Zhu and Gupta from a tenth to the half of the steps, with one threshold
+    on magnitudes for the whole network; pruned weights stay zero.
     """
-    network = copy.deepcopy(network).train()
+    network, epochs = copy.deepcopy(network).train(), epochs or plan.epochs
+    inputs, labels = data.train.inputs(), data.train.labels
+    with torch.no_grad():
+        targets = torch.cat([teacher(part) for part in inputs.split(1000)])
     parameters = list(network.parameters())
     masks = [torch.ones_like(parameter) for parameter in parameters]
+    keep = 1.0 if nonzero is None else nonzero / size(network)
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(
         [dict(params=[p for p in parameters if p.ndim > 1], weight_decay=plan.weight_decay),
-         dict(params=[p for p in parameters if p.ndim == 1], weight_decay=0.0)], lr=plan.learning_rate)
-    steps = plan.epochs * -(-len(data.train) // plan.batch_size)
+         dict(params=[p for p in parameters if p.ndim == 1], weight_decay=0.0)], lr=plan.learning_rate)  # fmt: skip
+    steps = epochs * -(-len(labels) // plan.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     step = 0
-    for _ in range(plan.epochs):
-        for inputs, labels in batches(data, plan.batch_size, generator):
-            with torch.no_grad():
-                targets = teacher(inputs)
+    for _ in range(epochs):
+        for chosen in batches(len(labels), plan.batch_size, generator):
             optimiser.zero_grad()
-            distillation_loss(network(inputs), labels, targets, plan).backward()
+            distillation_loss(network(inputs[chosen]), labels[chosen], targets[chosen], plan).backward()
             optimiser.step()
             schedule.step()
             step += 1
-            along = min(1.0, max(0.0, (step / steps - 0.1) / 0.4))
-            if keep < 1 and (step % 50 == 0 or step == steps // 2) and along <= 1:
+            if keep < 1 and step <= steps // 2 and (step % 50 == 0 or step == steps // 2):
+                along = max(0.0, (step / (steps // 2) - 0.2) / 0.8)
                 prune(parameters, masks, keep + (1 - keep) * (1 - along) ** 3)
-            with torch.no_grad():
-                for parameter, mask in zip(parameters, masks, strict=True):
-                    parameter.mul_(mask)
+            if keep < 1:
+                apply(parameters, masks)
     return network.eval()
+
+
+@torch.no_grad()
+def apply(parameters: list[Tensor], masks: list[Tensor]) -> None:
+    """Put zeros where a mask has them."""
+    for parameter, mask in zip(parameters, masks, strict=True):
+        parameter.mul_(mask)
 
 
 @torch.no_grad()
 def prune(parameters: list[Tensor], masks: list[Tensor], share: float) -> None:
     """Keep the largest magnitudes of the whole network, and nothing that was pruned before."""
-    sizes = torch.cat([(parameter * mask).abs().flatten() for parameter, mask in zip(parameters, masks, strict=True)])
+    apply(parameters, masks)
+    sizes = torch.cat([parameter.abs().flatten() for parameter in parameters])
     least = sizes.kthvalue(len(sizes) - max(1, round(share * len(sizes))) + 1).values
     for parameter, mask in zip(parameters, masks, strict=True):
         mask.mul_((parameter.abs() >= least) & (parameter != 0))
