@@ -1,4 +1,4 @@
-"""From a network to a small ``.nut`` file: prune while training, share the weights, train the centroids, encode.
+"""From a network to a small ``.nut`` file: prune while training; :mod:`sharing` has the rest.
 
 Deep Compression (Han, Mao and Dally 2016) with four changes. Pruning is gradual (Zhu and Gupta 2017): the share of
 weights kept falls along a cubic, and one threshold on magnitudes serves the whole network, biases included. Sharing
@@ -14,16 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
 
-from nutshell.artefact import Codebook, Encoding, Sparse
 from nutshell.augment import shift
 from nutshell.data.dataset import Dataset
-from nutshell.training import evaluate, prepare
+from nutshell.training import evaluate
+from solutions.deep_compression.forward import logits_of
 
 Masks = dict[str, Tensor]
 FOLLOWING = {  # the layer that takes a layer's outputs
@@ -54,6 +52,11 @@ class Plan:
         Of Adam, with decoupled decay of the weights.
     ramp : tuple of float
         Shares of the steps at which pruning begins and ends.
+    dropout : float
+        Share of hidden units left out in a dense network; it shrinks with the root of the share of weights kept, since
+        a pruned network has less to spare (Han, Pool, Tran and Dally 2015, section 3.2). None while centroids train.
+    from_dense : bool
+        Whether pruning begins with the dense network trained alike, as Han et al. do, or with random weights.
     distil : float
         Weight of the teacher's soft targets in the loss, from 0 to 1; the labels have the rest.
     temperature : float
@@ -73,6 +76,8 @@ class Plan:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     ramp: tuple[float, float] = (0.08, 0.7)
+    dropout: float = 0.0
+    from_dense: bool = False
     distil: float = 0.0
     temperature: float = 4.0
     precision: str = "float32"
@@ -114,17 +119,16 @@ def batches(data: Dataset, plan: Plan, generator: torch.Generator) -> Iterator[t
 
 
 def loss_of(
-    network: nn.Module, plan: Plan, parameters: Mapping[str, Tensor], images: Tensor, labels: Tensor,
-    teacher: nn.Module | None,
+    plan: Plan, parameters: Mapping[str, Tensor], images: Tensor, labels: Tensor, teacher: nn.Module | None,
+    dropout: float = 0.0, generator: torch.Generator | None = None,
 ) -> Tensor:  # fmt: skip
     """Cross-entropy of the network with these parameters; with a teacher T²·KL to its soft targets beside it."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=plan.precision == "bfloat16"):
-        logits = functional_call(network, dict(parameters), (images,)).float()
-        with torch.no_grad():
-            targets = None if teacher is None or not plan.distil else teacher(images).float()
+    logits = logits_of(plan.network, parameters, images, plan.precision, dropout, generator)
     loss = functional.cross_entropy(logits, labels)
-    if targets is None:
+    if teacher is None or not plan.distil:
         return loss
+    with torch.no_grad():
+        targets = logits_of(plan.network, dict(teacher.named_parameters()), images, plan.precision)
     t = plan.temperature
     soft = functional.kl_div((logits / t).log_softmax(1), (targets / t).softmax(1), reduction="batchmean")
     return (1 - plan.distil) * loss + plan.distil * t * t * soft
@@ -154,7 +158,8 @@ def prune_and_train(
             for group in optimiser.param_groups:
                 group["lr"] = rate(plan, step, steps)
             optimiser.zero_grad()
-            loss_of(network, plan, parameters, images, labels, teacher).backward()
+            dropout = plan.dropout * math.sqrt(kept(plan, step / steps))
+            loss_of(plan, parameters, images, labels, teacher, dropout, generator).backward()
             optimiser.step()
             if due(plan, step, steps):
                 prune(parameters, masks, kept(plan, step / steps))
@@ -192,107 +197,6 @@ def drop_unread(parameters: Mapping[str, Tensor], masks: Masks, following: Mappi
         masks[f"{layer}.weight"].mul_(used.reshape(-1, *[1] * (masks[f"{layer}.weight"].ndim - 1)))
 
 
-def share(values: np.ndarray, k: int, price: float, rounds: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Centroids, and the index of each value's: Lloyd's algorithm with the price of a code word in the distance.
-
-    Minimises Σ (v − c)² / variance − price · log₂ share(c); centroids that nobody takes disappear.
-
-    Parameters
-    ----------
-    values : ndarray
-        Shape ``(n,)``, at least one.
-    k : int
-        Most centroids, at equal steps from least to largest value at first.
-    price : float
-        Of a bit, in variances.
-    rounds : int
-        Of assigning and averaging.
-
-    Examples
-    --------
-    >>> centroids, indices = share(np.array([-1.0, -1.1, 2.0, 2.1, 2.2]), 3, 0.01)
-    >>> centroids.round(2).tolist(), indices.tolist()
-    ([-1.05, 2.1], [0, 0, 1, 1, 1])
-    """
-    values = values.astype(np.float64)
-    spread = values.var() or 1.0
-    centroids = np.unique(np.linspace(values.min(), values.max(), k))
-    bits = np.full(len(centroids), math.log2(len(centroids)))
-    for _ in range(rounds):
-        indices = ((values[:, None] - centroids) ** 2 / spread + price * bits).argmin(1)
-        counts = np.bincount(indices, minlength=len(centroids))
-        sums = np.bincount(indices, values, minlength=len(centroids))
-        there = counts > 0
-        centroids, bits = sums[there] / counts[there], -np.log2(counts[there] / len(values))
-        indices = (np.cumsum(there) - 1)[indices]
-    return centroids, indices
-
-
-class Shared:
-    """A pruned network whose weights point to centroids: one codebook a layer, and one for all biases.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Pruned; its zeros stay zeros.
-    plan : Plan
-        Number of centroids and price.
-    """
-
-    def __init__(self, network: nn.Module, plan: Plan) -> None:
-        self.network = network
-        self.parameters = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-        biases = [name for name in self.parameters if name.endswith("bias")]
-        self.books: list[tuple[list[str], Tensor, Tensor, Tensor]] = []  # names, where not zero, indices, centroids
-        for names in [[name] for name in self.parameters if name not in biases] + [biases]:
-            values = torch.cat([self.parameters[name].contiguous().flatten() for name in names])
-            there = values != 0
-            if there.any():
-                most = plan.centroids if names is not biases else max(2, plan.centroids // 2)
-                centroids, indices = share(values[there].numpy(), most, plan.price)
-                self.books.append((names, there, torch.from_numpy(indices),
-                                   torch.tensor(centroids, dtype=torch.float32, requires_grad=True)))
-
-    def weights(self) -> dict[str, Tensor]:
-        """All parameters, made from the centroids; a centroid's gradient is the sum over its members."""
-        found = dict(self.parameters)
-        for names, there, indices, centroids in self.books:
-            values = torch.zeros(len(there)).masked_scatter(there, centroids[indices])
-            parts = values.split([self.parameters[name].numel() for name in names])
-            found |= {name: part.reshape(self.parameters[name].shape) for name, part in zip(names, parts, strict=True)}
-        return found
-
-    def train(self, data: Dataset, plan: Plan, seed: int, teacher: nn.Module | None = None) -> None:
-        """Train the centroids with Adam at a third of the learning rate, falling to zero."""
-        generator = torch.Generator().manual_seed(seed + 1000)
-        optimiser = torch.optim.Adam([centroids for *_, centroids in self.books])
-        steps = plan.sharing_epochs * -(-len(data.train) // plan.batch_size)
-        step = 0
-        for _ in range(plan.sharing_epochs):
-            for images, labels in batches(data, plan, generator):
-                optimiser.param_groups[0]["lr"] = plan.learning_rate / 3 * (1 - step / steps)
-                optimiser.zero_grad()
-                loss_of(self.network, plan, self.weights(), images, labels, teacher).backward()
-                optimiser.step()
-                step += 1
-
-    @torch.no_grad()
-    def into(self, network: nn.Module) -> None:
-        """Write the weights into a network, as float16 keeps the centroids."""
-        for name, values in self.weights().items():
-            network.get_parameter(name).copy_(values.half().float())
-
-
-def encodings_of(network: nn.Module) -> dict[str, Encoding]:
-    """For each tensor the order of the gaps that takes fewer bytes."""
-    found: dict[str, Encoding] = {}
-    for name, parameter in network.named_parameters():
-        tried = [Sparse(Codebook(coder="ans", stored="float16"), coder="ans", order=order)
-                 for order in ("rows", "columns")]  # fmt: skip
-        found[name] = min(tried, key=lambda encoding: len(encoding.encode(parameter)[1]))
-    return found
-
-
 def save(path: Path, plan: Plan, seed: int, network: nn.Module, masks: Masks, optimiser: torch.optim.Optimizer,
          generator: torch.Generator, epochs: int) -> None:  # fmt: skip
     """Keep the state after an epoch."""
@@ -323,17 +227,6 @@ def run_of(plan: Plan, seed: int) -> dict[str, Any]:
     """What decides how training goes: sharing comes after it."""
     later = ("sharing_epochs", "centroids", "price")
     return {"seed": seed} | {name: str(value) for name, value in asdict(plan).items() if name not in later}
-
-
-def compress(
-    network: nn.Module, data: Dataset, plan: Plan, seed: int, teacher: nn.Module | None = None
-) -> nn.Module:
-    """Share the weights of a pruned network and train the centroids, in place."""
-    prepare(network)
-    shared = Shared(network, plan)
-    shared.train(data, plan, seed, teacher)
-    shared.into(network)
-    return network
 
 
 def validation_error(network: nn.Module, data: Dataset) -> float:

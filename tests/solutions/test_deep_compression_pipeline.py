@@ -11,10 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nutshell import artefact, models
+from nutshell import artefact, data, models, results
+from nutshell.artefact import Codebook, Sparse
 from nutshell.data.dataset import Dataset, Split
-from solutions.deep_compression import pipeline
-from solutions.deep_compression.pipeline import FOLLOWING, Plan, Shared, kept, prune_and_train, share
+from nutshell.measure import measure
+from solutions.deep_compression import experiment, layers, pipeline, sharing
+from solutions.deep_compression.experiment import ROWS, Row
+from solutions.deep_compression.forward import logits_of
+from solutions.deep_compression.pipeline import FOLLOWING, Plan, kept, prune_and_train
+from solutions.deep_compression.sharing import Shared, share
 
 PLAN = Plan("lenet-300-100", keep=0.05, epochs=4, sharing_epochs=1, batch_size=32, ramp=(0.0, 0.5))
 
@@ -68,11 +73,39 @@ def test_a_state_of_another_plan_is_not_taken_up(images, tmp_path):
     one = dataclasses.replace(PLAN, epochs=1)
     prune_and_train(models.build("lenet-300-100", seed=0), images, one, 0, tmp_path / "c.state")
     state = (tmp_path / "c.state").read_bytes()
-    for other in (dataclasses.replace(one, keep=0.04), dataclasses.replace(one, shift=1)):
+    for other in (dataclasses.replace(one, keep=0.04), dataclasses.replace(one, shift=1),
+                  dataclasses.replace(one, dropout=0.1)):
         (tmp_path / "c.state").write_bytes(state)
         network = models.build("lenet-300-100", seed=0)
         prune_and_train(network, images, other, 0, tmp_path / "c.state")
         assert (tmp_path / "c.state").read_bytes() != state
+
+
+@pytest.mark.parametrize("name", FOLLOWING)
+def test_what_is_trained_is_the_network(name):
+    network = models.build(name, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    images, parameters = torch.randn(5, 1, 28, 28, generator=generator), dict(network.named_parameters())
+    wanted = network(images)
+    torch.testing.assert_close(logits_of(name, parameters, images), wanted)
+    coarse = logits_of(name, parameters, images, "bfloat16")
+    torch.testing.assert_close(coarse, wanted, rtol=0.05, atol=0.02)
+    assert coarse.dtype == torch.float32 and not torch.equal(coarse, wanted)
+
+
+def test_dropout_leaves_the_mean_alone_and_comes_from_the_generator():
+    parameters = dict(models.build("lenet-300-100", seed=0).named_parameters())
+    parameters |= {"fc2.weight": torch.eye(100, 300), "fc3.weight": torch.eye(10, 100)}
+    parameters |= {name: torch.ones_like(value) for name, value in parameters.items() if name == "fc1.bias"}
+    images = torch.zeros(4000, 1, 28, 28)
+
+    def found(seed: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return logits_of("lenet-300-100", parameters, images, dropout=0.5, generator=generator)
+
+    once = found(0)
+    assert torch.equal(once, found(0)) and not torch.equal(once, found(1))
+    torch.testing.assert_close(once.mean(0), logits_of("lenet-300-100", parameters, images[:1])[0], rtol=0, atol=0.15)
 
 
 @pytest.mark.parametrize("name", FOLLOWING)
@@ -154,11 +187,92 @@ def test_zeros_stay_and_a_centroids_gradient_is_the_sum_over_its_members(pruned)
 
 
 def test_the_file_holds_what_was_trained(images, pruned):
-    small = pipeline.compress(copy.deepcopy(pruned), images, PLAN, 0)
-    data = artefact.to_bytes(small, input_shape=(1, 28, 28), encodings=pipeline.encodings_of(small))
+    small = sharing.compress(copy.deepcopy(pruned), images, PLAN, 0)
+    data = artefact.to_bytes(small, input_shape=(1, 28, 28), encodings=sharing.encodings_of(small))
     found = artefact.read(data).network
     for name, parameter in small.named_parameters():
         assert torch.equal(found.get_parameter(name), parameter)
         assert len(parameter.unique()) <= 17
         assert torch.equal(parameter == 0, pruned.get_parameter(name) == 0)
     assert len(data) < 20_000
+
+
+# Figures by layer
+
+
+def test_bits_of_an_index_and_a_gap_are_those_of_the_code():
+    weight = torch.zeros(4, 8)
+    weight[0, :4] = torch.tensor([1.0, 1.0, 2.0, 1.0])
+    weight[3, 7] = 3.0
+    fixed = layers.bits_of(weight, Sparse(Codebook(), limit=32))
+    assert fixed == {"index": 2, "gap": 5}
+    huffman = layers.bits_of(weight, Sparse(Codebook(coder="huffman"), limit=32, coder="huffman"))
+    assert huffman == {"index": 7 / 5, "gap": 1.0}  # 1 three times, 2 and 3 once: 1, 2 and 2 bits; gaps 0 and 27
+    padded = layers.bits_of(weight, Sparse(Codebook(), limit=16))
+    assert padded == {"index": 2, "gap": 4}  # 27 zeros take a padding zero, a fourth value
+
+
+def test_each_way_of_writing_a_layer_is_lossless_and_adds_up_to_the_file(images, pruned):
+    small = sharing.compress(copy.deepcopy(pruned), images, PLAN, 0)
+    rows = layers.layers_of(small)
+    assert [row["layer"] for row in rows] == ["fc1", "fc2", "fc3"]
+    assert sum(row["weights"] for row in rows) == 266_610
+    assert sum(row["kept"] for row in rows) == nonzero(small)
+    for way, make in layers.WAYS.items():
+        stored = artefact.read(artefact.to_bytes(small, input_shape=(1, 28, 28),
+                                                 encodings=sharing.encodings_of(small, make)))
+        assert sum(tensor.bytes for tensor in stored.tensors) == sum(row["bytes"][way] for row in rows)
+        for name, parameter in small.named_parameters():
+            assert torch.equal(stored.network.get_parameter(name), parameter)
+    for row in rows:
+        size = row["bytes"]
+        assert size["dense"] == 4 * row["weights"] and size["dense"] > size["pruned"] > size["shared"]
+        assert row["huffman_bits"]["index"] <= row["shared_bits"]["index"]
+        assert 1 <= row["centroids"] <= PLAN.centroids
+
+
+# What is written down
+
+
+def test_each_seed_is_written_down_as_it_is_finished_and_not_made_again(images, tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "nutshell").mkdir()
+    monkeypatch.chdir(tmp_path)
+    plan = dataclasses.replace(PLAN, epochs=2, from_dense=True, distil=0.5)
+    monkeypatch.setattr(experiment, "ROWS", {"small": Row(plan, 10, 100.0), "other": Row(plan, 10, 100.0)})
+    monkeypatch.setattr(experiment.data, "mnist", lambda: images)
+    threads, keep = torch.get_num_threads(), str(tmp_path / "kept")
+    try:
+        experiment.main(["small", "--seeds", "1", "--keep", keep], standalone_mode=False)
+        rows = results.load("deep_compression")["rows"]
+        assert list(rows) == ["small"]
+        row = rows["small"]
+        assert row["seeds"] == [1] and "summary" not in row
+        monkeypatch.setattr(experiment, "compress", lambda *_: pytest.fail("made again"))
+        experiment.main(["small", "--seeds", "1", "--keep", keep], standalone_mode=False)
+        monkeypatch.undo()
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+    file = tmp_path / "results" / "small.nut"
+    assert row["bytes"] == [len(file.read_bytes())] == [sum(line["bytes"] for line in row["tensors"])]
+    assert row["error_percent"] == [pytest.approx(measure(file, images).error_percent)]
+    assert len(row["dense_error_percent"]) == 1 and row["layers"][0]["layer"] == "fc1"
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_file_that_ships_is_the_one_in_the_results_and_meets_its_aim(name):
+    found = results.load("deep_compression")
+    row, file = found["rows"][name], results.folder() / f"{name}.nut"
+    images = data.mnist()
+    measured = measure(file, images if images.name == found["data"] else None)
+    assert (measured.bytes, measured.nonzero) == (row["bytes"][0], row["nonzero"][0])
+    assert layers.layers_of(artefact.load(file).network) == row["layers"]
+    assert sum(line["bytes"] for line in row["tensors"]) == measured.bytes
+    if measured.error_percent is not None:  # without MNIST the error stands as it was measured
+        assert measured.error_percent == pytest.approx(row["error_percent"][0], abs=0.02)
+    aim = ROWS[name]
+    assert row["rate"][0] >= aim.least_rate and row["error_percent"][0] <= aim.most_error_percent
+    assert row["aim"] == {"rate": aim.least_rate, "error_percent": aim.most_error_percent}
+    assert row["plan"] == {**dataclasses.asdict(aim.plan), "ramp": list(aim.plan.ramp)}
+    assert len(row["dense_error_percent"]) == len(row["seeds"])
