@@ -37,6 +37,8 @@ EXTRAS = {
     "setup": ["dev", "instructor"],
 }
 SPACE_NEEDED = 3e9  # bytes; the packages take about half of it, and pip unpacks each beside its download
+WHEELS = ROOT / "wheels"  # in a bundle for rooms without a network, with what is pinned; DATA beside it
+DATA = ROOT / "data"
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 STEPS = ("Collecting", "Downloading", "Installing", "Building", "Preparing")  # lines of pip that say how far it is
 TROUBLE = 3  # exit code: the machine's own trouble, as everywhere in the course
@@ -100,6 +102,7 @@ def install(extras):
     make_environment(moved=stamp.get("root", str(ROOT)) != str(ROOT))
     STAMP.write_text(json.dumps({"root": str(ROOT), "extras": extras}), encoding="utf-8")  # no key: not complete
     start = time.monotonic()
+    wheels_must_fit()
     install_small_torch()
     what = ".[{}]".format(",".join(extras)) if extras else "."
     quietly(pip("install", "-c", "constraints.txt", "-e", what), "installing packages")
@@ -124,9 +127,18 @@ def make_environment(moved):
                          "On Debian and Ubuntu: sudo apt install python3-venv")
 
 
+def wheels_must_fit():
+    """Say so if a bundle's wheels are for another Python."""
+    wanted = "cp{}{}".format(*sys.version_info)
+    torch = [path.name for path in WHEELS.glob("torch-*.whl")] if WHEELS.is_dir() else []
+    if torch and not any(wanted in name for name in torch):
+        raise SetUpError("the packages in {} are for another Python than {}.{}: {}. Take that one, or delete the "
+                         "folder to download packages.".format(WHEELS, *sys.version_info[:2], ", ".join(torch)))
+
+
 def install_small_torch():
     """On Linux without an NVIDIA GPU take torch's CPU build: plain pip brings gigabytes of CUDA along."""
-    if not sys.platform.startswith("linux") or has_nvidia_gpu() or works(PYTHON, "import torch"):
+    if WHEELS.is_dir() or not sys.platform.startswith("linux") or has_nvidia_gpu() or works(PYTHON, "import torch"):
         return
     pinned = "torch==" + pins()["torch"]
     report = subprocess.run(pip("install", "--dry-run", "--no-deps", "--quiet", "--report", "-", pinned),
@@ -149,8 +161,9 @@ def has_nvidia_gpu():
 
 
 def pip(*arguments):
-    """Return the command line of the environment's pip."""
-    return [str(PYTHON), "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments]
+    """Return the command line of the environment's pip, which stays with the bundle's wheels where there are any."""
+    command = [str(PYTHON), "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments]
+    return [*command, "--no-index", "--find-links", str(WHEELS)] if WHEELS.is_dir() else command
 
 
 def pins():
@@ -190,9 +203,12 @@ def works(python, code=""):
 
 
 def prepare_data(environment):
-    """Have the data sets at hand: from NUTSHELL_DATA, from a folder of archives beside the project, or by download."""
+    """Have the data sets at hand: NUTSHELL_DATA, a bundle's own, archives beside the project, or by download."""
     archives = ROOT.parent / "shared" / "data" / "unpack.py"
     if environment.get("NUTSHELL_DATA"):
+        return
+    if DATA.is_dir():
+        environment["NUTSHELL_DATA"] = str(DATA)
         return
     if archives.exists():
         environment["NUTSHELL_DATA"] = str(unpacked(archives))

@@ -48,9 +48,9 @@ def nutshell() -> None:
 
 def main() -> None:
     """Run the command line; errors made for people are printed without a traceback."""
-    beside_the_packages = Path(sys.prefix) / "data"  # where set-up lays archives out, so that every way in finds them
-    if (beside_the_packages / "mnist").is_dir():
-        os.environ.setdefault("NUTSHELL_DATA", str(beside_the_packages))
+    for root in (Path(sys.prefix), Path(__file__).resolve().parents[1]):  # where set-up lays archives out; a bundle
+        if (root / "data" / "mnist").is_dir():
+            os.environ.setdefault("NUTSHELL_DATA", str(root / "data"))
     try:
         outcome = nutshell(standalone_mode=False)  # a command that ends with Exit has its code returned here
     except click.Abort:

@@ -17,7 +17,7 @@ import click
 from nutshell.errors import Trouble
 from nutshell.workspace import START, copy_labs, find_course, write_start
 
-SHOWN = ("course", "my_labs", "README.md")  # what the file browser lists; the rest is the workshop behind
+SHOWN = ("course", "my_labs", "solved", "README.md")  # what the file browser lists; the rest is the workshop behind
 HIDDEN_BELOW = ("text",)  # the lessons' sources, in course/
 PATIENCE = 120  # seconds until a server that has not come up is given up
 
