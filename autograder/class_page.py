@@ -41,7 +41,7 @@ def page(report: Report, csv_name: str = "") -> str:
         }
         for lab in report.labs
     ]
-    template = _environment().get_template("class_report.html.j2")
+    template = environment().get_template("class_report.html.j2")
     return template.render(
         report=report, labs=labs, csv_name=csv_name, most=MOST_ROWS, statuses=_STATUS_WORDS,
         graded=GRADED, refused=REFUSED, trouble=TROUBLE, waiting=WAITING, missing=MISSING,
@@ -154,7 +154,8 @@ def _figure(value: float | None) -> str:
 _STATUS_WORDS = {**WORDS, "REFUSED": "refused", OK: "passed", NOT_DONE: "not written", INFRA: "grader's trouble"}
 
 
-def _environment() -> "Environment":
+def environment() -> "Environment":
+    """Where pages find their templates, with everything escaped and a missing name an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 

@@ -117,7 +117,8 @@ def budget_picture(budget: "BudgetReport") -> str:
                        label="the course's own result")
         left, right, low, high = window
         panel.set(xlabel=budget.size_words, xlim=(left, right))
-        panel.set(ylabel="accuracy on the test images, %", ylim=(low, high))
+        part = "validation" if any(data.endswith(", validation") for data in budget.data) else "test"
+        panel.set(ylabel=f"accuracy on the {part} images, %", ylim=(low, high))
         if _is_log(window):
             panel.set_xscale("log")
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
