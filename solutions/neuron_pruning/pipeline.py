@@ -6,7 +6,7 @@ learns on, from the labels and from the network that it was made of (Hinton, Vin
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,7 +46,7 @@ class Plan:
     nonzero: int
     growth: float = 0.002
     pruning_rate: float = 0.02
-    epochs: int = 25
+    epochs: int = 15
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     distil: float = 0.7
@@ -162,14 +162,14 @@ def train_on(network: nn.Module, teacher: nn.Module, data: Dataset, plan: Plan, 
 
 
 @torch.no_grad()
-def apply(parameters: list[Tensor], masks: list[Tensor]) -> None:
+def apply(parameters: Sequence[Tensor], masks: Sequence[Tensor]) -> None:
     """Put zeros where a mask has them."""
     for parameter, mask in zip(parameters, masks, strict=True):
         parameter.mul_(mask)
 
 
 @torch.no_grad()
-def prune(parameters: list[Tensor], masks: list[Tensor], share: float) -> None:
+def prune(parameters: Sequence[Tensor], masks: Sequence[Tensor], share: float) -> None:
     """Keep the largest magnitudes of the whole network, and nothing that was pruned before."""
     apply(parameters, masks)
     sizes = torch.cat([parameter.abs().flatten() for parameter in parameters])

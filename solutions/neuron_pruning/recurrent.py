@@ -28,12 +28,12 @@ class Plan:
         Of Adam, along half a cosine to zero.
     """
 
-    hidden: int = 100
+    hidden: int = 64
     sparsity: float = 0.9
     ramp: tuple[float, float] = (0.15, 0.6)
-    epochs: int = 12
+    epochs: int = 8
     batch_size: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
 
 
 class RowReader(nn.Module):
