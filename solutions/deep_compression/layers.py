@@ -6,23 +6,24 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from nutshell.artefact import Codebook, Dense, Encoding, Sparse
+from nutshell.artefact import Codebook, Dense, Sparse
 from nutshell.artefact.coders.huffman import code_lengths
+from nutshell.artefact.encodings.base import Settings
 from nutshell.artefact.encodings.sparse import gaps_of
 from solutions.deep_compression.sharing import encodings_of, entropy_coded
 
 
-def pruned(order: str) -> Encoding:
+def pruned(order: str) -> Sparse:
     """Pruning alone: fp32 values, gaps of a fixed number of bits with padding zeros."""
     return Sparse(Dense(), order=order)
 
 
-def shared(order: str) -> Encoding:
+def shared(order: str) -> Sparse:
     """With quantization: indices of a fixed number of bits and a float16 codebook; gaps as before."""
     return Sparse(Codebook(stored="float16"), order=order)
 
 
-def huffman(order: str) -> Encoding:
+def huffman(order: str) -> Sparse:
     """Indices and gaps in Huffman's code, its tables included."""
     return Sparse(Codebook(coder="huffman", stored="float16"), coder="huffman", order=order)
 
@@ -51,7 +52,8 @@ def layers_of(network: nn.Module) -> list[dict[str, Any]]:
         ``layer``; ``weights`` and ``kept`` (numbers, biases included), ``kept_percent``; of the weights without
         biases ``centroids`` and, for the encodings ``shared`` and ``huffman``, the mean bits of an ``index`` and of a
         ``gap``, padding zeros counted as the numbers they are stored as; ``bytes`` of weights and biases by way, as
-        in :data:`ENCODINGS`. Codebooks and code tables are in the bytes, the file's header isn't.
+        in :data:`ENCODINGS`, gaps in the order of the file. Codebooks and code tables are in the bytes, the file's
+        header isn't.
 
     Examples
     --------
@@ -64,27 +66,35 @@ def layers_of(network: nn.Module) -> list[dict[str, Any]]:
     (36, 4, 1, 144)
     """
     tensors = dict(network.named_parameters())
-    chosen = {way: encodings_of(network, make) for way, make in WAYS.items()}
+    orders = {name: encoding.order for name, encoding in encodings_of(network).items()}
     found = []
     for layer in dict.fromkeys(name.rpartition(".")[0] for name in tensors):
         own = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[0] == layer}
         weight = own[f"{layer}.weight"]
         weights = sum(map(Tensor.numel, own.values()))
         kept = sum(int(tensor.count_nonzero()) for tensor in own.values())
-        size = {way: sum(len(encodings[name].encode(tensor)[1]) for name, tensor in own.items())
-                for way, encodings in chosen.items()}
+        coded = {way: {name: make(orders[name]).encode(tensor) for name, tensor in own.items()}
+                 for way, make in WAYS.items()}
+        size = {way: sum(len(payload) for _, payload in each.values()) for way, each in coded.items()}
         found.append({
             "layer": layer, "weights": weights, "kept": kept, "kept_percent": round(100 * kept / weights, 2),
             "centroids": len(weight[weight != 0].unique()),
-            **{f"{way}_bits": bits_of(weight, chosen[way][f"{layer}.weight"]) for way in ("shared", "huffman")},
+            **{f"{way}_bits": bits_of(weight, coded[way][f"{layer}.weight"][0]) for way in ("shared", "huffman")},
             "bytes": {"dense": 4 * weights} | size,
         })  # fmt: skip
     return found
 
 
-def bits_of(weight: Tensor, encoding: Encoding) -> dict[str, float]:
-    """Mean bits of an index and of a gap in a ``Sparse`` encoding of a ``Codebook``, code tables left out."""
-    settings, _ = encoding.encode(weight)
+def bits_of(weight: Tensor, settings: Settings) -> dict[str, float]:
+    """Mean bits of an index and of a gap in a ``Sparse`` encoding of a ``Codebook``, code tables left out.
+
+    Parameters
+    ----------
+    weight : Tensor
+        What was encoded.
+    settings : dict
+        What encoding it gave: ``limit``, and ``coder`` and ``order`` where they aren't ``"fixed"`` and ``"rows"``.
+    """
     matrix = weight.detach().reshape(weight.shape[0], -1)
     numbers = (matrix.T if settings.get("order") == "columns" else matrix).reshape(-1).numpy()
     gaps, positions = gaps_of(np.flatnonzero(numbers), settings["limit"])

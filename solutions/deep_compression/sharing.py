@@ -1,13 +1,12 @@
 """From a pruned network to a small file: share the weights, train the centroids, choose how gaps are ordered."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nutshell.artefact import Codebook, Encoding, Sparse
+from nutshell.artefact import Codebook, Sparse
 from nutshell.data.dataset import Dataset
 from nutshell.training import prepare
 from solutions.deep_compression.pipeline import Plan, batches, loss_of
@@ -103,14 +102,14 @@ class Shared:
             network.get_parameter(name).copy_(values.half().float())
 
 
-def entropy_coded(order: str) -> Encoding:
+def entropy_coded(order: str) -> Sparse:
     """Gaps and indices by asymmetric numeral systems: how the small files keep a tensor."""
     return Sparse(Codebook(coder="ans", stored="float16"), coder="ans", order=order)
 
 
-def encodings_of(network: nn.Module, make: Callable[[str], Encoding] = entropy_coded) -> dict[str, Encoding]:
+def encodings_of(network: nn.Module) -> dict[str, Sparse]:
     """For each tensor the order of the gaps, ``"rows"`` or ``"columns"``, that takes fewer bytes."""
-    return {name: min((make(order) for order in ("rows", "columns")),
+    return {name: min(map(entropy_coded, ("rows", "columns")),
                       key=lambda encoding: len(encoding.encode(parameter)[1]))
             for name, parameter in network.named_parameters()}  # fmt: skip
 
