@@ -1,0 +1,650 @@
+"""Unit 06, quantization: wrong answers that some check must reject, and right ones that all checks must accept."""
+
+import math
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from nutshell.checks import alternative, mutant
+
+# quantization_parameters ---------------------------------------------------------------------------------------------
+
+
+def _range(low, high, bits):
+    if low > high:
+        raise ValueError(f"{low} is above {high}")
+    if not 2 <= bits <= 8:
+        raise ValueError(f"{bits} bits")
+    return min(low, 0.0), max(high, 0.0), 2**bits
+
+
+@mutant("quantization_parameters")
+def parameters_with_256_divisions(low, high, bits=8):
+    """As many steps as levels: "256 equal divisions\""""
+    low, high, levels = _range(low, high, bits)
+    scale = (high - low) / levels or 1.0
+    return scale, min(levels - 1, round(-low / scale))
+
+
+@mutant("quantization_parameters")
+def parameters_without_zero(low, high, bits=8):
+    """The range is not extended to zero; the zero point is clipped"""
+    _, _, levels = _range(low, high, bits)
+    scale = (high - low) / (levels - 1)
+    return (scale, max(0, min(levels - 1, round(-low / scale)))) if scale else (1.0, 0)
+
+
+@mutant("quantization_parameters")
+def parameters_with_a_float_zero(low, high, bits=8):
+    """The zero point stays where the range puts it, between two levels"""
+    low, high, levels = _range(low, high, bits)
+    scale = (high - low) / (levels - 1) or 1.0
+    return scale, -low / scale
+
+
+@mutant("quantization_parameters")
+def parameters_cut_off(low, high, bits=8):
+    """int() cuts the zero point off"""
+    low, high, levels = _range(low, high, bits)
+    scale = (high - low) / (levels - 1) or 1.0
+    return scale, int(-low / scale)
+
+
+@mutant("quantization_parameters")
+def parameters_signed(low, high, bits=8):
+    """The zero point of a signed grid, from −2^(b−1) on"""
+    low, high, levels = _range(low, high, bits)
+    scale = (high - low) / (levels - 1) or 1.0
+    return scale, round(-low / scale) - levels // 2
+
+
+@mutant("quantization_parameters")
+def parameters_divide_by_zero(low, high, bits=8):
+    """A range of nothing but 0 has scale 0"""
+    low, high, levels = _range(low, high, bits)
+    scale = (high - low) / (levels - 1)
+    return scale, round(-low / scale) if scale else 0
+
+
+@alternative("quantization_parameters")
+def parameters_with_numpy(low, high, bits=8):
+    """NumPy, rounding halves up"""
+    if low > high or bits not in range(2, 9):
+        raise ValueError("range or bits")
+    ends = np.array([min(0.0, low), max(0.0, high)])
+    length = np.ptp(ends)
+    if length == 0:
+        return np.float64(1), np.int64(0)
+    scale = length / (2.0**bits - 1)
+    return scale, np.int64(np.clip(np.floor(-ends[0] / scale + 0.5), 0, 2**bits - 1))
+
+
+@alternative("quantization_parameters")
+def parameters_from_the_other_end(low, high, bits=8):
+    """Counts the zero point down from the largest number"""
+    low, high, levels = _range(low, high, bits)
+    if low == high:
+        return 1.0, 0
+    scale = (high - low) / (levels - 1)
+    return scale, levels - 1 - round(high / scale)
+
+
+# quantize ------------------------------------------------------------------------------------------------------------
+
+
+@mutant("quantize")
+def quantize_cuts_off(values, scale, zero_point, bits=8):
+    """The change of type cuts off, since nothing is rounded"""
+    return (values / scale + zero_point).clamp(0, 2**bits - 1).to(torch.uint8)
+
+
+@mutant("quantize")
+def quantize_wraps_around(values, scale, zero_point, bits=8):
+    """No clipping: bytes wrap around"""
+    whole = torch.round(values / scale).nan_to_num(0.0, 1e9, -1e9) + zero_point
+    return whole.long().remainder(256).to(torch.uint8)
+
+
+@mutant("quantize")
+def quantize_rounds_after_adding(values, scale, zero_point, bits=8):
+    """The zero point is added before rounding, so that an odd one moves the halves"""
+    return torch.round(values / scale + zero_point).clamp(0, 2**bits - 1).to(torch.uint8)
+
+
+@mutant("quantize")
+def quantize_to_8_bits(values, scale, zero_point, bits=8):
+    """Clips to 255, whatever the bits"""
+    return (torch.round(values / scale) + zero_point).clamp(0, 255).to(torch.uint8)
+
+
+@mutant("quantize")
+def quantize_in_floats(values, scale, zero_point, bits=8):
+    """Whole numbers that are still floats"""
+    return (torch.round(values / scale) + zero_point).clamp(0, 2**bits - 1)
+
+
+@mutant("quantize")
+def quantize_clips_first(values, scale, zero_point, bits=8):
+    """Clips before the zero point is added"""
+    return (torch.round(values / scale).clamp(0, 2**bits - 1) + zero_point).to(torch.uint8)
+
+
+@alternative("quantize")
+def quantize_with_numpy(values, scale, zero_point, bits=8):
+    """NumPy in float64"""
+    whole = np.rint(np.asarray(values, dtype=np.float64) / scale) + zero_point
+    return torch.tensor(np.clip(whole, 0, 2**bits - 1).astype(np.uint8))
+
+
+@alternative("quantize")
+def quantize_clips_numbers(values, scale, zero_point, bits=8):
+    """Clips the numbers to the range before anything else"""
+    low, high = -zero_point * scale, (2**bits - 1 - zero_point) * scale
+    inside = torch.minimum(torch.maximum(values, torch.tensor(low)), torch.tensor(high))
+    return (inside.div(scale).round().int() + zero_point).to(torch.uint8)
+
+
+# dequantize ----------------------------------------------------------------------------------------------------------
+
+
+@mutant("dequantize")
+def dequantize_in_bytes(q, scale, zero_point):
+    """Subtracts in uint8, where 3 − 5 is 254"""
+    return scale * (q - torch.tensor(zero_point).to(q.dtype)).float()
+
+
+@mutant("dequantize")
+def dequantize_zero_outside(q, scale, zero_point):
+    """Subtracts the zero point after scaling"""
+    return scale * q.float() - zero_point
+
+
+@mutant("dequantize")
+def dequantize_without_zero(q, scale, zero_point):
+    """Forgets the zero point"""
+    return scale * q.float()
+
+
+@mutant("dequantize")
+def dequantize_divides(q, scale, zero_point):
+    """Divides by the scale"""
+    return (q.float() - zero_point) / scale
+
+
+@alternative("dequantize")
+def dequantize_by_table(q, scale, zero_point):
+    """Looks the number of each level up"""
+    table = (torch.arange(256, dtype=torch.float32) - zero_point) * scale
+    return table[q.long()]
+
+
+@alternative("dequantize")
+def dequantize_in_float64(q, scale, zero_point):
+    """In float64, multiplied out"""
+    return (q.double() * scale - scale * zero_point).float()
+
+
+# per_channel ---------------------------------------------------------------------------------------------------------
+
+
+@mutant("per_channel")
+def channels_share_a_scale(weight, bits=8):
+    """One scale for all outputs"""
+    most = 2 ** (bits - 1) - 1
+    scale = (weight.abs().max() / most).expand(len(weight)).clone()
+    scale[scale == 0] = 1
+    q = torch.round(weight / scale.reshape(-1, *(1,) * (weight.ndim - 1)))
+    return q.to(torch.int8), scale
+
+
+@mutant("per_channel")
+def channels_are_inputs(weight, bits=8):
+    """A scale for each input, the second axis"""
+    most = 2 ** (bits - 1) - 1
+    rows = weight.transpose(0, 1).flatten(1)
+    scale = rows.abs().amax(1) / most
+    scale = torch.where(scale > 0, scale, 1.0)
+    q = torch.round(rows / scale[:, None]).reshape(weight.transpose(0, 1).shape).transpose(0, 1)
+    return q.to(torch.int8), scale
+
+
+@mutant("per_channel")
+def channels_to_minus_128(weight, bits=8):
+    """Divides by 2^(bits−1), so that the largest weight becomes 128 and is clipped"""
+    half = 2 ** (bits - 1)
+    rows = weight.flatten(1)
+    scale = rows.abs().amax(1) / half
+    scale = torch.where(scale > 0, scale, 1.0)
+    q = torch.round(rows / scale[:, None]).clamp(-half, half - 1)
+    return q.to(torch.int8).reshape(weight.shape), scale
+
+
+@mutant("per_channel")
+def channels_without_guard(weight, bits=8):
+    """An output of zeros divides 0 by 0"""
+    rows = weight.flatten(1)
+    scale = rows.abs().amax(1) / (2 ** (bits - 1) - 1)
+    return torch.round(rows / scale[:, None]).nan_to_num().to(torch.int8).reshape(weight.shape), scale
+
+
+@mutant("per_channel")
+def channels_by_largest_weight(weight, bits=8):
+    """The largest weight, not the largest absolute one"""
+    rows, most = weight.flatten(1), 2 ** (bits - 1) - 1
+    scale = rows.amax(1).clamp_min(1e-12) / most
+    scale = torch.where(rows.abs().amax(1) > 0, scale, 1.0)
+    return torch.round(rows / scale[:, None]).clamp(-most, most).to(torch.int8).reshape(weight.shape), scale
+
+
+@alternative("per_channel")
+def channels_by_loop(weight, bits=8):
+    """One output after the other"""
+    most = 2 ** (bits - 1) - 1
+    q, scales = torch.empty(weight.shape, dtype=torch.int8), torch.ones(len(weight), dtype=weight.dtype)
+    for number, row in enumerate(weight):
+        if row.abs().max() > 0:
+            scales[number] = row.abs().max() / most
+        q[number] = (row / scales[number]).round().to(torch.int8)
+    return q, scales
+
+
+@alternative("per_channel")
+def channels_with_numpy(weight, bits=8):
+    """NumPy, multiplying by the inverse scale in float64"""
+    most = 2 ** (bits - 1) - 1
+    rows = weight.numpy().astype(np.float64).reshape(len(weight), -1)
+    largest = np.abs(rows).max(axis=1)
+    scale = np.where(largest > 0, largest / most, 1.0)
+    q = np.rint(rows * (1 / scale)[:, None]).astype(np.int8).reshape(weight.shape)
+    return torch.tensor(q), torch.tensor(scale).to(weight.dtype)
+
+
+# calibrate -----------------------------------------------------------------------------------------------------------
+
+
+def _grid_error(values, low, high, bits):
+    low, high, steps = min(low, 0.0), max(high, 0.0), 2**bits - 1
+    scale = (high - low) / steps or 1.0
+    zero = round(-low / scale)
+    again = ((values / scale).round() + zero).clamp(0, steps).sub(zero).mul(scale)
+    return float(((again - values) ** 2).mean())
+
+
+def _seen(values, method):
+    if method not in ("min-max", "percentile", "least squares"):
+        raise ValueError(method)
+    seen = values.detach().double().flatten()
+    return seen, seen.min().item(), seen.max().item()
+
+
+def _search(seen, least, largest, bits, choose=min):
+    ends = [(least * t / 100, largest * t / 100) for t in range(1, 101)]
+    return choose(ends, key=lambda pair: _grid_error(seen, *pair, bits))
+
+
+@mutant("calibrate")
+def calibrate_cuts_all_at_each_end(values, bits=8, method="min-max", share=0.999):
+    """Cuts off 1 − share at either end, twice as much as asked for"""
+    seen, least, largest = _seen(values, method)
+    if method == "percentile":
+        return tuple(torch.quantile(seen, torch.tensor([1 - share, share], dtype=seen.dtype)).tolist())
+    return (least, largest) if method == "min-max" else _search(seen, least, largest, bits)
+
+
+@mutant("calibrate")
+def calibrate_cuts_the_top(values, bits=8, method="min-max", share=0.999):
+    """Cuts off at the high end only"""
+    seen, least, largest = _seen(values, method)
+    if method == "percentile":
+        return least, torch.quantile(seen, share).item()
+    return (least, largest) if method == "min-max" else _search(seen, least, largest, bits)
+
+
+@mutant("calibrate")
+def calibrate_minimises_rounding_only(values, bits=8, method="min-max", share=0.999):
+    """Judges a range by the numbers inside it: the shortest range always wins"""
+    seen, least, largest = _seen(values, method)
+    if method == "percentile":
+        return tuple(np.quantile(seen.numpy(), [(1 - share) / 2, (1 + share) / 2]).tolist())
+    if method == "min-max":
+        return least, largest
+    ends = [(least * t / 100, largest * t / 100) for t in range(1, 101)]
+
+    def error(pair):
+        inside = seen[(seen >= min(pair[0], 0)) & (seen <= max(pair[1], 0))]
+        return _grid_error(inside, *pair, bits) if len(inside) else 0.0
+
+    return min(ends, key=error)
+
+
+@mutant("calibrate")
+def calibrate_always_8_bits(values, bits=8, method="min-max", share=0.999):
+    """The bits are not used"""
+    seen, least, largest = _seen(values, method)
+    if method == "percentile":
+        return tuple(np.quantile(seen.numpy(), [(1 - share) / 2, (1 + share) / 2]).tolist())
+    return (least, largest) if method == "min-max" else _search(seen, least, largest, 8)
+
+
+@mutant("calibrate")
+def calibrate_takes_any_method(values, bits=8, method="min-max", share=0.999):
+    """A misspelt method passes for the last one"""
+    seen, least, largest = _seen(values, "min-max")
+    if method == "min-max":
+        return least, largest
+    if method == "percentile":
+        return tuple(np.quantile(seen.numpy(), [(1 - share) / 2, (1 + share) / 2]).tolist())
+    return _search(seen, least, largest, bits)
+
+
+@alternative("calibrate")
+def calibrate_by_sorting(values, bits=8, method="min-max", share=0.999):
+    """Percentiles from a sorted list, to the nearest number; ranges one after the other"""
+    seen, least, largest = _seen(values, method)
+    if method == "min-max":
+        return least, largest
+    if method == "percentile":
+        ordered, cut = torch.sort(seen).values, (1 - share) / 2 * (len(seen) - 1)
+        return ordered[math.floor(cut)].item(), ordered[math.ceil(len(seen) - 1 - cut)].item()
+    best = (float("inf"), least, largest)
+    for t in np.linspace(0.01, 1, 100):
+        best = min(best, (_grid_error(seen, least * t, largest * t, bits), least * t, largest * t))
+    return best[1:]
+
+
+@alternative("calibrate")
+def calibrate_searches_finer(values, bits=8, method="min-max", share=0.999):
+    """Four hundred ranges in place of a hundred, and NumPy's quantile"""
+    if method == "percentile":
+        return tuple(float(end) for end in np.quantile(values.numpy(), [(1 - share) / 2, (1 + share) / 2]))
+    seen, least, largest = _seen(values, method)
+    if method == "min-max":
+        return [least, largest]
+    ends = [(least * t / 400, largest * t / 400) for t in range(1, 401)]
+    return min(ends, key=lambda pair: _grid_error(seen, *pair, bits))
+
+
+# fake_quantize -------------------------------------------------------------------------------------------------------
+
+
+def _rounded(values, scale, zero_point, bits):
+    whole = (torch.round(values / scale) + zero_point).clamp(0, 2**bits - 1)
+    return scale * (whole - zero_point)
+
+
+@mutant("fake_quantize")
+def fake_without_gradient(values, scale, zero_point, bits=8):
+    """Rounds, and leaves the gradient to autograd: it is 0"""
+    return _rounded(values, scale, zero_point, bits)
+
+
+@mutant("fake_quantize")
+def fake_detached(values, scale, zero_point, bits=8):
+    """The result is cut off from the values"""
+    return _rounded(values.detach(), scale, zero_point, bits)
+
+
+@mutant("fake_quantize")
+def fake_passes_everything(values, scale, zero_point, bits=8):
+    """The gradient passes beyond the ends too"""
+    return values + (_rounded(values, scale, zero_point, bits) - values).detach()
+
+
+@mutant("fake_quantize")
+def fake_scaled_gradient(values, scale, zero_point, bits=8):
+    """The straight-through step is around the whole numbers, and S is left out on the way"""
+    inside = values.clamp(-scale * zero_point, scale * (2**bits - 1 - zero_point))
+    return _rounded(values, scale, zero_point, bits).detach() + (inside - inside.detach()) * scale
+
+
+@mutant("fake_quantize")
+def fake_symmetric_ends(values, scale, zero_point, bits=8):
+    """The ends are those of a signed grid"""
+    half = 2 ** (bits - 1)
+    inside = values.clamp(-scale * half, scale * (half - 1))
+    return (scale * torch.round(inside / scale)).detach() + (inside - inside.detach())
+
+
+@mutant("fake_quantize")
+def fake_in_float32(values, scale, zero_point, bits=8):
+    """Everything becomes float32"""
+    values = values.float()
+    inside = values.clamp(-scale * zero_point, scale * (2**bits - 1 - zero_point))
+    return _rounded(values, scale, zero_point, bits).detach() + (inside - inside.detach())
+
+
+@alternative("fake_quantize")
+def fake_by_function(values, scale, zero_point, bits=8):
+    """An autograd function with a backward of its own"""
+
+    class Grid(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            whole = torch.round(x / scale) + zero_point
+            context.save_for_backward((whole >= 0) & (whole <= 2**bits - 1))
+            return scale * (whole.clamp(0, 2**bits - 1) - zero_point)
+
+        @staticmethod
+        def backward(context, gradient):
+            return gradient * context.saved_tensors[0]
+
+    return Grid.apply(values)
+
+
+@alternative("fake_quantize")
+def fake_by_torch(values, scale, zero_point, bits=8):
+    """A mask and a constant"""
+    low, high = -scale * zero_point, scale * (2**bits - 1 - zero_point)
+    mask = ((values >= low) & (values <= high)).to(values.dtype)
+    result = _rounded(values, scale, zero_point, bits).detach()
+    return result + (values * mask - (values * mask).detach()).nan_to_num(0.0)
+
+
+# int8_linear ---------------------------------------------------------------------------------------------------------
+
+
+def _sums(inputs, input_zero, weight, bias):
+    return (inputs.long() - input_zero) @ weight.long().T + bias.long()
+
+
+def _to_bytes(whole):
+    return whole.clamp(0, 255).to(torch.uint8)
+
+
+@mutant("int8_linear")
+def linear_forgets_input_zero(inputs, input_zero, weight, bias, multiplier, shift, output_zero):
+    """Multiplies the levels as they are"""
+    total = _sums(inputs, 0, weight, bias) * multiplier
+    return _to_bytes(((total + (1 << (shift - 1))) >> shift) + output_zero)
+
+
+@mutant("int8_linear")
+def linear_rounds_down(inputs, input_zero, weight, bias, multiplier, shift, output_zero):
+    """A right shift, without half added"""
+    return _to_bytes(((_sums(inputs, input_zero, weight, bias) * multiplier) >> shift) + output_zero)
+
+
+@mutant("int8_linear")
+def linear_in_floats(inputs, input_zero, weight, bias, multiplier, shift, output_zero):
+    """Requantises in float64, which rounds halves to even and long products before"""
+    factor = multiplier.double() / 2.0 ** shift.double()
+    return _to_bytes(torch.round(_sums(inputs, input_zero, weight, bias).double() * factor) + output_zero)
+
+
+@mutant("int8_linear")
+def linear_in_floats_half_up(inputs, input_zero, weight, bias, multiplier, shift, output_zero):
+    """Rounds halves up, in float64, which has too few bits for the product"""
+    scaled = _sums(inputs, input_zero, weight, bias).double() * multiplier / 2.0 ** shift.double()
+    return _to_bytes(torch.floor(scaled + 0.5) + output_zero)
+
+
+@mutant("int8_linear")
+def linear_wraps_around(inputs, input_zero, weight, bias, multiplier, shift, output_zero):
+    """Becomes bytes without clipping"""
+    total = _sums(inputs, input_zero, weight, bias) * multiplier
+    return (((total + (1 << (shift - 1))) >> shift) + output_zero).remainder(256).to(torch.uint8)
+
+
+@mutant("int8_linear")
+def linear_scales_in_32_bits(inputs, input_zero, weight, bias, multiplier, shift, output_zero):
+    """The product of sum and multiplier stays in int32"""
+    total = _sums(inputs, input_zero, weight, bias).to(torch.int32) * multiplier.to(torch.int32)
+    return _to_bytes(((total.long() + (1 << (shift - 1))) >> shift) + output_zero)
+
+
+@mutant("int8_linear")
+def linear_away_from_zero(inputs, input_zero, weight, bias, multiplier, shift, output_zero):
+    """Rounds the size and puts the sign back: negative halves go down"""
+    total = _sums(inputs, input_zero, weight, bias) * multiplier
+    return _to_bytes(total.sign() * ((total.abs() + (1 << (shift - 1))) >> shift) + output_zero)
+
+
+@mutant("int8_linear")
+def linear_adds_zero_after_clipping(inputs, input_zero, weight, bias, multiplier, shift, output_zero):
+    """Clips first, and adds the zero point of the outputs then"""
+    total = _sums(inputs, input_zero, weight, bias) * multiplier
+    return (_to_bytes((total + (1 << (shift - 1))) >> shift).long() + output_zero).remainder(256).to(torch.uint8)
+
+
+@alternative("int8_linear")
+def linear_expanded(inputs, input_zero, weight, bias, multiplier, shift, output_zero):
+    """The zero point multiplied out: Σ q·w − Z·Σ w, as fast kernels do it"""
+    products = inputs.long() @ weight.long().T
+    total = products - input_zero * weight.long().sum(1) + bias
+    floor = torch.div(total * multiplier * 2 + (1 << shift), 1 << (shift + 1), rounding_mode="floor")
+    return _to_bytes(floor + output_zero)
+
+
+@alternative("int8_linear")
+def linear_with_python_numbers(inputs, input_zero, weight, bias, multiplier, shift, output_zero):
+    """Python's whole numbers, which have as many bits as they need"""
+    x, w = inputs.numpy().astype(object) - input_zero, weight.numpy().astype(object)
+    totals = x @ w.T + bias.numpy().astype(object)
+    rows = [[min(255, max(0, (2 * t * m + 2**s) // 2 ** (s + 1) + output_zero))
+             for t, m, s in zip(row, multiplier.tolist(), shift.tolist(), strict=True)] for row in totals]
+    return torch.tensor(rows, dtype=torch.uint8)
+
+
+# Extensions ----------------------------------------------------------------------------------------------------------
+
+
+def _saturated(whole, bits):
+    return whole.clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1).to(torch.int32)
+
+
+def _known(rounding):
+    if rounding not in ("half to even", "half up", "stochastic"):
+        raise ValueError(rounding)
+
+
+@mutant("fixed_point")
+def fixed_always_to_even(values, bits, fraction, rounding="half to even", seed=0):
+    """Half up is half to even"""
+    _known(rounding)
+    scaled = values.double() * 2.0**fraction
+    if rounding == "stochastic":
+        draw = torch.rand(scaled.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        return _saturated(torch.floor(scaled + draw), bits)
+    return _saturated(torch.round(scaled), bits)
+
+
+@mutant("fixed_point")
+def fixed_stochastic_coin(values, bits, fraction, rounding="half to even", seed=0):
+    """Stochastic rounding tosses a fair coin, however near a neighbour is"""
+    _known(rounding)
+    scaled = values.double() * 2.0**fraction
+    if rounding == "stochastic":
+        coin = torch.rand(scaled.shape, generator=torch.Generator().manual_seed(seed)) < 0.5
+        return _saturated(torch.where(coin, scaled.floor(), scaled.ceil()), bits)
+    return _saturated(torch.round(scaled) if rounding == "half to even" else torch.floor(scaled + 0.5), bits)
+
+
+@mutant("fixed_point")
+def fixed_symmetric(values, bits, fraction, rounding="half to even", seed=0):
+    """Leaves the most negative number out"""
+    _known(rounding)
+    scaled, most = values.double() * 2.0**fraction, 2 ** (bits - 1) - 1
+    draw = torch.rand(scaled.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    whole = {"half to even": torch.round(scaled), "half up": torch.floor(scaled + 0.5),
+             "stochastic": torch.floor(scaled + draw)}[rounding]
+    return whole.clamp(-most, most).to(torch.int32)
+
+
+@mutant("fixed_point")
+def fixed_stochastic_around(values, bits, fraction, rounding="half to even", seed=0):
+    """Adds noise of up to a step to either side, and rounds to the nearest of what that gives"""
+    _known(rounding)
+    scaled = values.double() * 2.0**fraction
+    if rounding == "stochastic":
+        noise = torch.rand(scaled.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
+        return _saturated(torch.round(scaled + noise), bits)
+    return _saturated(torch.round(scaled) if rounding == "half to even" else torch.floor(scaled + 0.5), bits)
+
+
+@alternative("fixed_point")
+def fixed_with_numpy(values, bits, fraction, rounding="half to even", seed=0):
+    """NumPy, the chance of going up compared with a draw"""
+    scaled = np.ldexp(values.double().numpy(), fraction)
+    if rounding == "half to even":
+        whole = np.rint(scaled)
+    elif rounding == "half up":
+        whole = np.floor(scaled) + (scaled - np.floor(scaled) >= 0.5)
+    elif rounding == "stochastic":
+        whole = np.floor(scaled) + (np.random.default_rng(seed).random(scaled.shape) < scaled - np.floor(scaled))
+    else:
+        raise ValueError(f"no rounding {rounding}")
+    return torch.tensor(np.clip(whole, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1).astype(np.int32))
+
+
+def _convolution(inputs, input_zero, weight, bias, multiplier, shift, output_zero, stride, padding, fill=0):
+    height, width = weight.shape[2:]
+    centred = functional.pad(inputs.long() - input_zero, (padding,) * 4, value=fill)
+    patches = centred.unfold(2, height, stride).unfold(3, width, stride)
+    total = torch.tensordot(patches, weight.long(), dims=([1, 4, 5], [1, 2, 3])) + bias
+    return _to_bytes(((total * multiplier + (1 << (shift - 1))) >> shift) + output_zero).permute(0, 3, 1, 2)
+
+
+@mutant("int8_convolution")
+def convolution_pads_with_level_0(inputs, input_zero, weight, bias, multiplier, shift, output_zero, stride=1,
+                                  padding=0):
+    """The border is level 0, which stands for −S·Z"""
+    return _convolution(inputs, input_zero, weight, bias, multiplier, shift, output_zero, stride, padding, -input_zero)
+
+
+@mutant("int8_convolution")
+def convolution_ignores_stride(inputs, input_zero, weight, bias, multiplier, shift, output_zero, stride=1, padding=0):
+    """The stride is forgotten"""
+    return _convolution(inputs, input_zero, weight, bias, multiplier, shift, output_zero, 1, padding)
+
+
+@mutant("int8_convolution")
+def convolution_in_float32(inputs, input_zero, weight, bias, multiplier, shift, output_zero, stride=1, padding=0):
+    """Sums are exact in floats; the requantisation isn't, and rounds halves to even"""
+    total = functional.conv2d(inputs.float() - input_zero, weight.float(), bias.float(), stride, padding)
+    factor = multiplier.double() / 2.0 ** shift.double()
+    return _to_bytes(torch.floor(total * factor[:, None, None].float()) + output_zero)
+
+
+@mutant("int8_convolution")
+def convolution_turns_the_kernel(inputs, input_zero, weight, bias, multiplier, shift, output_zero, stride=1,
+                                 padding=0):
+    """Turns the kernel round, as mathematicians convolve"""
+    return _convolution(inputs, input_zero, weight.flip(2, 3), bias, multiplier, shift, output_zero, stride, padding)
+
+
+@alternative("int8_convolution")
+def convolution_by_pixels(inputs, input_zero, weight, bias, multiplier, shift, output_zero, stride=1, padding=0):
+    """Adds one pixel of the kernel at a time"""
+    height, width = weight.shape[2:]
+    centred = functional.pad(inputs.int() - input_zero, (padding,) * 4)
+    rows = (centred.shape[2] - height) // stride + 1
+    columns = (centred.shape[3] - width) // stride + 1
+    total = bias.int()[None, :, None, None].expand(len(inputs), -1, rows, columns).clone()
+    for row in range(height):
+        for column in range(width):
+            part = centred[:, :, row : row + rows * stride : stride, column : column + columns * stride : stride]
+            part = part[:, :, :rows, :columns]
+            total += torch.einsum("nchw,pc->nphw", part, weight[:, :, row, column].int())
+    m, s = multiplier[:, None, None], shift[:, None, None]
+    return _to_bytes(((total.long() * m + (1 << (s - 1))) >> s) + output_zero)
