@@ -293,10 +293,10 @@ def pipeline(
             weight.data.mul_(mask.view_as(weight))
 
     optimiser = torch.optim.Adam(small.parameters(), lr=learning_rate)
-    for kept in shares:
-        sizes = torch.cat([weight.detach().abs().flatten() for weight in weights.values()])
-        mask = torch.zeros_like(sizes)
-        mask[sizes.topk(max(1, round(kept * len(sizes)))).indices] = 1
+    for left in shares:
+        magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights.values()])
+        mask = torch.zeros_like(magnitudes)
+        mask[magnitudes.topk(max(1, round(left * len(mask)))).indices] = 1
         masks = mask.split([weight.numel() for weight in weights.values()])
         hold(masks)
         for images, labels in batches:
@@ -307,19 +307,33 @@ def pipeline(
 
     books, indices = {}, {}
     for name, weight in weights.items():
-        values = weight.detach()[weight.detach() != 0]
-        if len(values):
-            books[name] = codebook(values, min(centroids, len(values)))
-            indices[name], weight.data = share(weight.detach(), books[name])
+        kept = weight.detach() != 0
+        values = weight.detach()[kept]
+        if not len(values):
+            continue
+        book = torch.linspace(float(values.min()), float(values.max()), min(centroids, len(values)))
+        for _ in range(50):
+            members = torch.bucketize(values, (book[1:] + book[:-1]) / 2)
+            sizes = members.bincount(minlength=len(book))
+            sums = torch.zeros_like(book).index_add_(0, members, values)
+            book = torch.where(sizes > 0, sums / sizes.clamp(min=1), book)
+        books[name] = book
+        indices[name] = torch.full(weight.shape, -1).masked_scatter(kept, members)
+
+    def point() -> None:
+        for name, book in books.items():
+            weights[name].data = torch.where(indices[name] < 0, 0.0, book[indices[name]])
+
+    point()
     optimiser = torch.optim.Adam(list(books.values()), lr=learning_rate)
     for images, labels in batches:
         loss = functional.cross_entropy(small(images), labels)
         gradients = torch.autograd.grad(loss, [weights[name] for name in books])
         for (name, book), gradient in zip(books.items(), gradients, strict=True):
-            book.grad = centroid_gradient(gradient, indices[name], len(book))
+            kept = indices[name] >= 0
+            book.grad = torch.zeros_like(book).index_add_(0, indices[name][kept], gradient[kept])
         optimiser.step()
-        for name, book in books.items():
-            weights[name].data = torch.where(indices[name] < 0, 0.0, book[indices[name]])
+        point()
 
     indexed = artefact.Codebook(coder="huffman")
     encodings = {name: artefact.Sparse(indexed, coder="huffman") for name in weights}
