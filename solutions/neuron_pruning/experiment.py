@@ -30,7 +30,7 @@ from solutions.neuron_pruning.pipeline import Plan, empty_neurons, linear_layers
 
 COMMAND = "python -m solutions.neuron_pruning.experiment"
 SEEDS = (0, 1, 2)
-PLAN = Plan(parameters=44_000, nonzero=17_000)
+PLAN = Plan(parameters=53_000, nonzero=26_000)
 GRU = recurrent.Plan()
 IMAGE = (1, 28, 28)
 
@@ -59,35 +59,48 @@ def main(parts: tuple[str, ...], keep: Path) -> None:
 def neurons(keep: Path) -> dict[str, Any]:
     """LeNet-300-100 with fewer neurons, with weights pruned on top, and beside it what was trained alike."""
     images = data.mnist()
-    rows: dict[str, list[nn.Module]] = {name: [] for name in ("dense", "dense, trained on alike", "masked", "shrunk",
-                                                              "trained on", "weights pruned too",
-                                                              "as small from the start")}  # fmt: skip
-    apart = []
-    for seed in SEEDS:
-        dense = dense_network(images, seed, keep)
-        masked = empty_neurons(dense, images, PLAN, seed)
-        small = shrunk(masked)
-        with torch.no_grad():
-            inputs = images.validation.inputs()
-            apart.append(float((masked(inputs) - small(inputs)).abs().max()))
-        sizes = (784, *(layer.out_features for layer in linear_layers(small)))
-        scratch = models.build("mlp", sizes=sizes, seed=seed)
-        for name, network in (
-            ("dense", dense), ("dense, trained on alike", train_on(dense, dense, images, PLAN, seed)),
-            ("masked", masked), ("shrunk", small), ("trained on", train_on(small, dense, images, PLAN, seed)),
-            ("weights pruned too", train_on(small, dense, images, PLAN, seed, nonzero=PLAN.nonzero)),
-            ("as small from the start", train_on(scratch, dense, images, PLAN, seed, epochs=25)),
-        ):  # fmt: skip
-            rows[name].append(network)
-            click.echo(f"seed {seed}, {name}: {evaluate(network, images.validation)[1]:.2f} % of validation images")
+    made = [made_of(images, seed, keep) for seed in SEEDS]
+    rows = {name: [networks[name] for networks in made] for name in made[0]}
+    inputs = images.validation.inputs()
+    with torch.no_grad():
+        apart = max(float((networks["masked"](inputs) - networks["shrunk"](inputs)).abs().max()) for networks in made)
     sparse = rows["weights pruned too"][0]
     file_bytes = artefact.save(sparse, results.folder() / "neuron_pruning.nut", input_shape=IMAGE, encodings={
         name: Sparse(coder="huffman") for name, value in sparse.named_parameters() if value.ndim > 1})
     return {
         "network": "lenet-300-100", "seeds": list(SEEDS), "plan": asdict(PLAN), "file_bytes": file_bytes,
-        "dense_parameters": size(rows["dense"][0]), "largest_difference_masked_shrunk": max(apart),
+        "dense_parameters": size(rows["dense"][0]), "largest_difference_masked_shrunk": apart,
         "rows": {name: row(networks, images) for name, networks in rows.items()},
     }  # fmt: skip
+
+
+def made_of(images: Dataset, seed: int, keep: Path) -> dict[str, nn.Module]:
+    """The networks of one seed, by the names of the table's rows; not made again if they are kept."""
+    file, plan = keep / f"neuron_pruning-{seed}.state", str(PLAN)
+    if file.exists() and (kept := torch.load(file, weights_only=True))["plan"] == plan:
+        return {name: _loaded(state) for name, state in kept["networks"].items()}
+    dense = dense_network(images, seed, keep)
+    masked = empty_neurons(dense, images, PLAN, seed)
+    small = shrunk(masked)
+    scratch = models.build("mlp", sizes=(784, *(layer.out_features for layer in linear_layers(small))), seed=seed)
+    networks = {
+        "dense": dense, "dense, trained on alike": train_on(dense, dense, images, PLAN, seed),
+        "masked": masked, "shrunk": small, "trained on": train_on(small, dense, images, PLAN, seed),
+        "weights pruned too": train_on(small, dense, images, PLAN, seed, nonzero=PLAN.nonzero),
+        "as small from the start": train_on(scratch, dense, images, PLAN, seed, epochs=25),
+    }  # fmt: skip
+    for name, network in networks.items():
+        click.echo(f"seed {seed}, {name}: {evaluate(network, images.validation)[1]:.2f} % of validation images")
+    keep.mkdir(parents=True, exist_ok=True)
+    torch.save({"plan": plan, "networks": {name: network.state_dict() for name, network in networks.items()}}, file)
+    return networks
+
+
+def _loaded(state: dict[str, torch.Tensor]) -> nn.Module:
+    widths = [len(value) for name, value in state.items() if name.endswith("bias")]
+    network = models.build("mlp", sizes=(state["fc1.weight"].shape[1], *widths))
+    network.load_state_dict(state)
+    return network.eval()
 
 
 def row(networks: list[nn.Module], images: Dataset) -> dict[str, Any]:

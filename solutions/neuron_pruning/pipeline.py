@@ -46,7 +46,7 @@ class Plan:
     nonzero: int
     growth: float = 0.002
     pruning_rate: float = 0.02
-    epochs: int = 15
+    epochs: int = 20
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     distil: float = 0.7
