@@ -52,6 +52,9 @@ class Plan:
         Of Adam, with decoupled decay of the weights.
     ramp : tuple of float
         Shares of the steps at which pruning begins and ends.
+    favour : float
+        Factor on the magnitudes of convolutions before they are compared with the others: their weights work at many
+        positions.
     dropout : float
         Share of hidden units left out in a dense network; it shrinks with the root of the share of weights kept, since
         a pruned network has less to spare (Han, Pool, Tran and Dally 2015, section 3.2). None while centroids train.
@@ -76,6 +79,7 @@ class Plan:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     ramp: tuple[float, float] = (0.08, 0.7)
+    favour: float = 1.0
     dropout: float = 0.0
     from_dense: bool = False
     distil: float = 0.0
@@ -162,7 +166,7 @@ def prune_and_train(
             loss_of(plan, parameters, images, labels, teacher, dropout, generator).backward()
             optimiser.step()
             if due(plan, step, steps):
-                prune(parameters, masks, kept(plan, step / steps))
+                prune(parameters, masks, kept(plan, step / steps), plan.favour)
                 drop_unread(parameters, masks, FOLLOWING[plan.network])
             apply(masks, parameters)  # Adam keeps to itself what happens to each weight, so this is all it takes
         save(resume, plan, seed, network, masks, optimiser, generator, epoch + 1)
@@ -177,13 +181,15 @@ def apply(masks: Masks, tensors: Mapping[str, Tensor]) -> None:
 
 
 @torch.no_grad()
-def prune(parameters: Mapping[str, Tensor], masks: Masks, share: float) -> None:
+def prune(parameters: Mapping[str, Tensor], masks: Masks, share: float, favour: float = 1.0) -> None:
     """Keep the largest magnitudes of the whole network, and nothing that was pruned before."""
-    sizes = torch.cat([(parameters[name] * masks[name]).abs().flatten() for name in masks])
-    count = max(1, round(share * len(sizes)))
-    least = sizes.kthvalue(len(sizes) - count + 1).values
+    sizes = {name: (parameters[name] * masks[name]).abs() * (favour if name.startswith("conv") else 1.0)
+             for name in masks}
+    everything = torch.cat([size.flatten() for size in sizes.values()])
+    count = max(1, round(share * len(everything)))
+    least = everything.kthvalue(len(everything) - count + 1).values
     for name, mask in masks.items():
-        mask.mul_((parameters[name].abs() >= least) & (parameters[name] != 0))
+        mask.mul_((sizes[name] >= least) & (parameters[name] != 0))
 
 
 @torch.no_grad()
@@ -213,8 +219,8 @@ def load(path: Path, plan: Plan, seed: int, network: nn.Module, masks: Masks, op
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
-    if state["run"] != run_of(plan, seed):
-        return 0
+    if run_of(Plan(plan.network, plan.keep), seed) | state["run"] != run_of(plan, seed):
+        return 0  # a field that it hasn't came later, and stood at its default
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
     generator.set_state(state["generator"])
