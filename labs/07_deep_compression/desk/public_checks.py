@@ -1,0 +1,744 @@
+"""Public checks of this lab, made by ``nutshell release``. Hidden ones run at grading."""
+
+import itertools
+import math
+from fractions import Fraction
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from nutshell import artefact, expect, models
+from nutshell.checks import check
+from nutshell.errors import Refused
+
+STARTS = ("linear", "density", "random")
+
+FIGURE_3 = (  # Han, Mao and Dally 2016: indices and gradients of sixteen weights
+    ((3, 0, 2, 1), (1, 1, 0, 3), (0, 3, 1, 0), (3, 1, 2, 2)),
+    ((-0.03, -0.01, 0.03, 0.02), (-0.01, 0.01, -0.02, 0.12), (-0.01, 0.02, 0.04, 0.01), (-0.07, -0.02, 0.01, -0.02)),
+)
+
+
+@check("codebook")
+def linear_start_has_equal_steps(learner, reference, rng):
+    """Linear start: equal steps from the least value to the largest, both included"""
+    for count, q in ((30, 5), (12, 2), (9, 1), (40, 16)):
+        values = torch.from_numpy(rng.standard_normal(count))
+        least, most = float(values.min()), float(values.max())
+        step = (most - least) / q
+        expect.close(
+            _centroids(learner.codebook(values, q, rounds=0), q), np.linspace(least, most, q),
+            f"the linear start of {q} centroids between {least:.4g} and {most:.4g}, after 0 rounds",
+            causes={"Those are the middles of q equal parts: least and largest value must be among them.":
+                    least + step * (np.arange(q) + 0.5),
+                    "Those are the left ends of q equal parts: the largest value is missing.":
+                    least + step * np.arange(q),
+                    "That is already one round later: 0 rounds give the start itself.":
+                    _lloyd(values.numpy(), np.linspace(least, most, q), 1)},
+            next_step="Print the start for the values 0, 1, …, 10 and three centroids.")
+
+
+@check("codebook")
+def density_start_follows_the_values(learner, reference, rng):
+    """Density start: as many values below the i-th centroid as the (i + ½)/q quantile asks"""
+    for count, q in ((60, 4), (50, 1), (100, 7)):
+        values = rng.standard_normal(count) ** 3
+        found = _centroids(learner.codebook(torch.from_numpy(values), q, "density", rounds=0), q)
+        for i, centroid in enumerate(found):
+            wanted = (i + 0.5) / q * count
+            below, up_to = int((values < centroid).sum()), int((values <= centroid).sum())
+            expect.that(below - 1 <= wanted <= up_to + 1,
+                        f"about {wanted:.1f} of {count} values below centroid {i} of {q}, counted from 0", f"{below}",
+                        cause=_cause_of_start(values, found, q),
+                        next_step="Sort the values and look where in that order your centroids lie.")
+
+
+@check("codebook")
+def random_start_draws_elements(learner, reference, rng):
+    """Random start: q different elements of the values, the same for the same seed"""
+    values = torch.from_numpy(rng.standard_normal(30))
+    drawn = [_centroids(learner.codebook(values, 6, "random", seed=seed, rounds=0), 6) for seed in (0, 1, 2, 3, 0)]
+    for found in drawn:
+        strange = [c for c in found if np.abs(values.numpy() - c).min() > 1e-9]
+        expect.that(not strange, "centroids that are elements of the values", expect.show(found),
+                    cause="They are drawn between the values, not among them.",
+                    next_step="Draw positions, then look up the values there.")
+        expect.that(len(np.unique(found)) == 6, "6 different elements", expect.show(found),
+                    cause="The same element was drawn twice.", next_step="Draw without putting back.")
+    expect.equal(drawn[4], drawn[0], "the draw with seed 0, asked for a second time",
+                 cause="The seed isn't used, or not by all that is random.",
+                 next_step="Make a generator of your own from the seed.")
+    expect.that(any(not np.array_equal(drawn[0], other) for other in drawn[1:4]), "other draws for other seeds",
+                "four times the same", cause="The seed isn't used.", next_step="Make a generator from the seed.")
+
+
+@check("codebook", weight=2)
+def rounds_of_lloyd(learner, reference, rng):
+    """In a round each value goes to its nearest centroid, and each centroid to the mean of its members"""
+    for values, q in (((0.0, 1.0, 2.0, 9.0, 10.0), 2), ((0.0, 0.3, 0.5, 4.0, 4.1, 7.0, 8.0, 20.0), 3),
+                      (tuple(np.round(rng.standard_normal(15) * 3, 3)), 4)):
+        for rounds in (1, 2, 4):
+            _check_rounds(learner, np.array(rng.permutation(values)), q, rounds)
+
+
+@check("codebook")
+def objective_never_rises(learner, reference, rng):
+    """Σ (value − nearest centroid)² never rises from round to round, from any start"""
+    values = np.concatenate([rng.standard_normal(60), 4 + 0.3 * rng.standard_normal(20)])
+    for start in STARTS:
+        before = math.inf
+        for rounds in range(7):
+            found = _centroids(learner.codebook(torch.from_numpy(values), 5, start, 3, rounds), 5)
+            after = _objective(values, found)
+            expect.that(after <= before * (1 + 1e-9), f"at most {before:.6g} after {rounds} rounds ({start} start)",
+                        f"{after:.6g}", cause="One of the two steps of a round does something else.",
+                        next_step="Print the sum after each of the two steps: which raises it?")
+            before = after
+
+
+@check("codebook")
+def lonely_centroids_stay(learner, reference, rng):
+    """A centroid without members stays where it is"""
+    for values, q in (((0.0, 0.1, 0.2, 0.3, 10.0), 5), ((-3.0, -3.0, -3.0, 5.0, 5.1), 4), ((1.0, 1.0, 1.0), 2)):
+        for rounds in (1, 5):
+            _check_rounds(learner, np.array(values), q, rounds)
+
+
+@check("codebook", weight=0.5)
+def codebook_refuses_what_cannot_be(learner, reference, rng):
+    """Fewer than 1 or more than n centroids, or a start that nobody knows, is a ValueError"""
+    values = torch.from_numpy(rng.standard_normal(6))
+    for q in (0, -1, 7):
+        expect.raises("ValueError", learner.codebook, values, q, why=f"6 values can share 1 to 6 centroids, not {q}")
+    expect.raises("ValueError", learner.codebook, values, 2, "lineer", why="start='lineer' is none of the three")
+
+
+def _centroids(found, q: int) -> np.ndarray:
+    """What came, as ascending finite float64; with the words for what else may come."""
+    found = _tensor(found)
+    expect.shape(found, (q,), "the centroids", cause="Centroids without members were dropped, or some were added.",
+                 next_step="Print the shape after each round.")
+    expect.that(bool(found.isfinite().all()), "finite centroids", expect.show(found),
+                cause="The mean of no members is not a number.", next_step="What should become of such a centroid?")
+    expect.that(bool((found.diff() >= -1e-6).all()), "ascending centroids", expect.show(found),
+                cause="They come in the order in which they were drawn or made.", next_step="Sort them.")
+    return found.numpy()
+
+
+def _check_rounds(learner, values: np.ndarray, q: int, rounds: int) -> None:
+    start = np.linspace(values.min(), values.max(), q)
+    members = np.abs(values[:, None] - start).argmin(1)
+    there = [values[members == j] for j in range(q)]
+    causes = {
+        "That is the start: no round has been done.": start,
+        "One round too few.": _lloyd(values, start, rounds - 1),
+        "One round too many.": _lloyd(values, start, rounds + 1),
+        "Those are medians of the members, not means.":
+            np.array([np.median(x) if len(x) else c for x, c in zip(there, start, strict=True)]),
+        "Those are the middles between least and largest member, not means.":
+            np.array([(x.min() + x.max()) / 2 if len(x) else c for x, c in zip(there, start, strict=True)]),
+        "A centroid without members was moved; it stays.":
+            np.sort([x.mean() if len(x) else 0.0 for x in there]),
+    }
+    expect.close(
+        _centroids(learner.codebook(torch.from_numpy(values), q, rounds=rounds), q), _lloyd(values, start, rounds),
+        f"{q} centroids of {expect.show(np.sort(values))} after {rounds} round{'s' * (rounds > 1)} from the linear "
+        "start", rtol=1e-6, atol=1e-9, causes=causes,
+        next_step="Write down which values are nearest to each centroid, and their means.")
+
+
+def _cause_of_start(values: np.ndarray, found: np.ndarray, q: int) -> str:
+    if np.allclose(found, np.linspace(values.min(), values.max(), q)):
+        return "Those are equal steps of the value; here the number of values between them is to be equal."
+    if q > 1 and np.allclose(found, np.quantile(values, np.linspace(0, 1, q))):
+        return "Those quantiles begin at 0 and end at 1; with (i + ½)/q each has its share on both sides."
+    if np.allclose(found, np.quantile(values, np.arange(q) / q)):
+        return "Those are the quantiles i/q: half a step is missing."
+    return ""
+
+
+def _lloyd(values: np.ndarray, start: np.ndarray, rounds: int) -> np.ndarray:
+    found = np.array(start, np.float64)
+    for _ in range(max(0, rounds)):
+        members = np.abs(values[:, None] - found).argmin(1)
+        found = np.array([values[members == j].mean() if (members == j).any() else found[j] for j in range(len(found))])
+    return found
+
+
+def _objective(values: np.ndarray, centroids: np.ndarray) -> float:
+    return float((np.abs(values[:, None] - centroids).min(1) ** 2).sum())
+
+
+def _least_objective(values: np.ndarray, q: int) -> float:
+    """By dynamic programming over the sorted values: members of a centroid are neighbours."""
+    x = np.sort(values)
+    n = len(x)
+    cost = [[float(((x[i:j] - x[i:j].mean()) ** 2).sum()) if j > i else math.inf for j in range(n + 1)]
+            for i in range(n + 1)]
+    best = cost[0]
+    for _ in range(q - 1):
+        best = [min(best[i] + cost[i][j] for i in range(n + 1)) for j in range(n + 1)]
+    return best[n]
+
+
+@check("share")
+def each_weight_takes_its_nearest(learner, reference, rng):
+    """Each weight points at its nearest centroid, in whatever order the centroids are"""
+    for shape, centroids in (((4, 5), (0.5, -1.0, 2.0)), ((12,), (-1.5, -0.5, 0.5, 1.5)), ((3, 2, 2, 2), (0.1,))):
+        _check_share(learner, torch.from_numpy(rng.standard_normal(shape)), torch.tensor(centroids).double())
+
+
+@check("share")
+def pruned_weights_stay_pruned(learner, reference, rng):
+    """A weight that is zero has the index −1 and stays zero; no other weight has that index"""
+    weight = torch.from_numpy(rng.standard_normal((5, 6)))
+    weight[rng.random((5, 6)) < 0.5] = 0.0
+    for centroids in ((-1.0, 1.0), (0.3, -2.0, 0.0)):
+        _check_share(learner, weight, torch.tensor(centroids).double())
+
+
+def _check_share(learner, weight: Tensor, centroids: Tensor) -> None:
+    got = learner.share(weight, centroids)
+    expect.that(isinstance(got, list | tuple) and len(got) == 2, "indices and shared weights, a pair",
+                expect.show(got), next_step="Return both: the indices first.")
+    indices, shared = (_tensor(part) for part in got)
+    for part, what in ((indices, "the indices"), (shared, "the shared weights")):
+        expect.shape(part, tuple(weight.shape), what, cause="They have lost the shape of the weights.",
+                     next_step="A result in another order of numbers is of no use to a layer: give it the shape again.")
+    pruned = weight == 0
+    wrong = int(((indices == -1) != pruned).sum())
+    expect.that(wrong == 0, f"the index −1 at the {int(pruned.sum())} weights that are zero, and nowhere else",
+                f"{wrong} of {weight.numel()} indices otherwise", cause=_cause_of_pruned(indices, pruned, shared),
+                next_step="Share the weights 0, 0.1 and −2 among the centroids −1 and 0.2 by hand.")
+    whole = bool((indices == indices.round()).all())
+    expect.that(whole and int(indices.min()) >= -1 and int(indices.max()) < len(centroids),
+                f"whole indices below {len(centroids)}", expect.show(indices),
+                next_step="An index counts the centroids from 0.")
+    numbers, book = weight.double(), centroids.double()
+    chosen = book[indices.long().clamp(min=0)]
+    distances = (numbers[..., None] - book).abs()
+    far = int((~pruned & ((numbers - chosen).abs() > distances.min(-1).values + 1e-6)).sum())
+    ascending = bool((book.diff() >= 0).all())
+    expect.that(far == 0, "the nearest of the centroids for each weight", f"{far} of {weight.numel()} at another one",
+                cause="" if ascending else "The centroids here are not in ascending order: is that taken for granted?",
+                next_step=f"Compute all distances of one weight to the centroids {expect.show(centroids)}.")
+    want = torch.where(pruned, 0.0, chosen)
+    expect.close(shared, want, "the shared weights, given your indices", rtol=1e-5, atol=1e-7,
+                 causes={"Pruned weights got the value of a centroid: an index of −1 counts from the end.":
+                         book[indices.long()], "Those are the weights as they were.": numbers},
+                 next_step="A shared weight is the centroid that its index names, and 0 at −1.")
+
+
+def _cause_of_pruned(indices: Tensor, pruned: Tensor, shared: Tensor) -> str:
+    if bool((indices[pruned] >= 0).any()):
+        return "Pruned weights got a centroid, as if they had been weights."
+    if bool((shared[~pruned & (indices == -1)] == 0).all()):
+        return "A weight near the centroid 0 is not a pruned one: it has that centroid's index."
+    return ""
+
+
+@check("centroid_gradient")
+def sixteen_weights_of_the_paper(learner, reference, rng):
+    """Figure 3 of Deep Compression: sixteen gradients become four"""
+    indices, gradient = (torch.tensor(part) for part in FIGURE_3)
+    _check_gradient(learner, gradient.double(), indices, 4)
+
+
+@check("centroid_gradient")
+def slope_of_the_loss(learner, reference, rng):
+    """It is the slope of the loss when a centroid moves with all its members"""
+    for shape, q in (((6, 8), 3), ((4, 2, 3, 3), 5)):
+        indices = torch.from_numpy(rng.integers(0, q, shape))
+        goal = torch.from_numpy(rng.standard_normal(shape))
+        centroids = torch.from_numpy(rng.standard_normal(q)).requires_grad_()
+        weight = centroids[indices]
+        loss = ((weight - goal) ** 4).sum()
+        gradient, slope = torch.autograd.grad(loss, (weight, centroids))
+        _check_gradient(learner, gradient, indices, q, slope)
+
+
+@check("centroid_gradient")
+def pruned_weights_pull_nothing(learner, reference, rng):
+    """Pruned weights, index −1, don't count; a centroid without members has the gradient 0"""
+    for q, used in ((4, 3), (6, 2), (3, 3)):
+        indices = torch.from_numpy(rng.integers(-1, used, (5, 7)))
+        _check_gradient(learner, torch.from_numpy(rng.standard_normal((5, 7))), indices, q)
+    _check_gradient(learner, torch.ones(3, dtype=torch.float64), torch.tensor([-1, -1, -1]), 2)
+
+
+def _check_gradient(learner, gradient: Tensor, indices: Tensor, q: int, slope: Tensor | None = None) -> None:
+    flat, places = gradient.double().flatten(), indices.flatten()
+    kept = places >= 0
+    sizes = places[kept].bincount(minlength=q)
+    sums = places[kept].bincount(flat[kept], minlength=q).double() if kept.any() else torch.zeros(q).double()
+    wrapped = sums.clone()
+    wrapped[-1] += flat[~kept].sum()
+    first, last = torch.zeros(q).double(), torch.zeros(q).double()
+    for place, number in zip(places[kept].tolist(), flat[kept], strict=True):
+        first[place] = number if first[place] == 0 else first[place]
+        last[place] = number
+    want = sums if slope is None else slope
+    expect.close(
+        _tensor(learner.centroid_gradient(gradient, indices, q)), want,
+        f"the gradient of {q} centroids for {gradient.numel()} weights", rtol=1e-4, atol=1e-5, causes={
+            "Those are means over the members: a centroid moves all of them, so their gradients add up.":
+                sums / sizes.clamp(min=1),
+            "Pruned weights count for the last centroid: an index of −1 counts from the end.": wrapped,
+            "Only one member of each centroid counts: additions to the same place overwrite one another.": last,
+            "Only the first member of each centroid counts.": first,
+            "Centroids at the end that have no members are missing.": sums[: int(places.max()) + 1],
+        }, next_step="Take two weights that share one centroid, and move it by a small ε: how does the loss change?")
+
+SMALL = ((5, 2, 1, 1), (1, 1, 1, 1), (9, 1), (3, 3, 2, 2, 2), (10, 1, 1, 1, 1, 1), (8, 4, 2, 1, 1),
+         (1, 1, 2, 3, 5, 8), (15, 7, 6, 6, 5))
+
+
+@check("huffman_code")
+def kraft_sum_is_one(learner, reference, rng):
+    """Words of 0 and 1 for just those symbols that occur, none the beginning of another, and Σ 2^−length is 1"""
+    for numbers in (*SMALL, (4, 0, 3, 0, 2), (0, 7, 7, 0)):
+        counts = _counts(rng, numbers)
+        _check_prefix(_code(learner, counts), counts)
+
+
+@check("huffman_code", weight=2)
+def cost_is_the_least(learner, reference, rng):
+    """Σ count · length is the least of all prefix codes, found by trying all: ties and zero counts included"""
+    for numbers in (*SMALL, (4, 0, 3, 0, 2), (6, 5, 4, 3, 2, 1), (1, 1, 1, 1, 1, 1)):
+        counts = _counts(rng, numbers)
+        _check_cost(_code(learner, counts), counts, _least_by_trying([n for n in numbers if n]))
+
+
+@check("huffman_code")
+def one_symbol_and_two(learner, reference, rng):
+    """A single symbol has the empty word, two have one bit each, however rare one of them is"""
+    for counts in ({3: 12}, {0: 1}, {5: 9, 8: 0}):
+        (symbol,) = [symbol for symbol, count in counts.items() if count]
+        expect.equal(_code(learner, counts), {symbol: ""}, f"the code for the counts {counts}", causes={
+            "One bit a symbol, where the number of symbols says it all.": {symbol: "0"},
+            "One bit a symbol where the number of symbols says it all.": {symbol: "1"},
+            "Symbols that don't occur have words too.": {**dict.fromkeys(counts, "1"), symbol: "0"},
+        }, next_step="Σ 2^−length must be 1. Which length gives that for one symbol?")
+    for counts in ({0: 1, 1: 1}, {4: 1000, 2: 1}, {1: 3, 7: 0, 9: 50}):
+        lengths = sorted(len(word) for word in _code(learner, counts).values())
+        expect.equal(lengths, [1, 1], f"the lengths of the words for the counts {counts}",
+                     next_step="Draw the tree: how many levels do two leaves need?")
+
+
+@check("huffman_code")
+def words_are_canonical(learner, reference, rng):
+    """In the order of length, then symbol, the words are consecutive numbers, with zeros appended as they grow"""
+    for numbers in (*SMALL, (4, 0, 3, 0, 2)):
+        counts = _counts(rng, numbers)
+        _check_canonical(_code(learner, counts))
+
+
+@check("huffman_code", weight=0.5)
+def huffman_refuses_no_symbols(learner, reference, rng):
+    """Counts of nothing, or below zero, are a ValueError"""
+    for counts, why in (({}, "there is no symbol"), ({1: 0, 2: 0}, "none of the symbols occurs"),
+                        ({1: 3, 2: -1}, "a symbol can't occur −1 times")):
+        expect.raises("ValueError", learner.huffman_code, counts, why=why)
+
+
+def _counts(rng, numbers) -> dict[int, int]:
+    """Counts of symbols with gaps between them, in no order."""
+    symbols = rng.choice(4 * len(numbers) + 4, len(numbers), replace=False)
+    return {int(symbol): int(number) for symbol, number in zip(symbols, numbers, strict=True)}
+
+
+def _code(learner, counts: dict[int, int]) -> dict[int, str]:
+    code = learner.huffman_code(dict(counts))
+    expect.that(isinstance(code, dict) and all(type(word) is str for word in code.values()),
+                "a dict of symbols to strings", expect.show(code), next_step="Return {symbol: word, …}.")
+    odd = next((word for word in code.values() if set(word) - {"0", "1"}), None)
+    expect.that(odd is None, "words of 0 and 1", expect.show(odd), next_step="A word is a str such as '010'.")
+    return {int(symbol): word for symbol, word in code.items()}
+
+
+def _check_prefix(code: dict[int, str], counts: dict[int, int]) -> None:
+    present = sorted(symbol for symbol, count in counts.items() if count)
+    expect.equal(sorted(code), present, f"the symbols that have a word, for the counts {_shown(counts)}",
+                 causes={"Symbols that don't occur have words too, at the cost of the others.": sorted(counts)},
+                 next_step="Leave out the symbols whose count is 0 before you build the tree.")
+    words = sorted(code.values())
+    pair = next(((a, b) for a, b in itertools.pairwise(words) if b.startswith(a)), None)
+    expect.that(pair is None, "no word that is the beginning of another", f"{pair and pair[0]!r} and "
+                f"{pair and pair[1]!r}", cause="They can't be told apart when they stand one after the other.",
+                next_step="Only leaves of the tree have words; a leaf is on the way to no other leaf.")
+    kraft = sum(Fraction(1, 1 << len(word)) for word in words)
+    expect.that(kraft == 1, f"Σ 2^−length = 1 for the counts {_shown(counts)}", f"{float(kraft):.6g}",
+                cause="A branch of the tree is not used: some word could be shorter.",
+                next_step="In Huffman's tree every inner node has two children. Draw the tree of your words.")
+
+
+def _check_cost(code: dict[int, str], counts: dict[int, int], least: int) -> None:
+    present = [count for count in counts.values() if count]
+    lengths = {symbol: len(word) for symbol, word in code.items()}
+    for symbol, count in counts.items():
+        expect.that(not count or symbol in lengths, f"a word for symbol {symbol}, which occurs {count} times", "none",
+                    next_step="Every symbol that occurs needs a word.")
+    cost = sum(counts.get(symbol, 0) * length for symbol, length in lengths.items())
+    total = sum(present)
+    fixed = total * (len(present) - 1).bit_length()
+    shannon = sum(n * math.ceil(round(-math.log2(n / total), 9)) for n in present)
+    causes = {fixed: "That is what words of equal length cost.",
+              shannon: "Those are lengths of ⌈−log₂ share⌉ (Shannon's): each is rounded up, and the tree has gaps."}
+    cause = causes.get(cost, "At some step it wasn't the two lightest trees that became one.")
+    if any(not counts.get(symbol) for symbol in lengths):
+        cause = "Symbols that don't occur have words too, and make those of the others longer."
+    expect.that(cost <= least, f"{least} bits in all for the counts {_shown(counts)}", f"{cost}",
+                cause=cause, next_step="Follow the first three steps on paper: a new tree goes back among the others.")
+
+
+def _check_canonical(code: dict[int, str]) -> None:
+    """Given the lengths, which may be any: the words in the order of lengths and symbols."""
+    order = sorted(code, key=lambda symbol: (len(code[symbol]), symbol))
+    expected, number = [], 0
+    for place, symbol in enumerate(order):
+        length = len(code[symbol])
+        if place:
+            number = (number + 1) << (length - len(code[order[place - 1]]))
+        expected.append(format(number, f"0{length}b")[-length:] if length else "")
+    got = [code[symbol] for symbol in order]
+    at = next((i for i, (a, b) in enumerate(zip(got, expected, strict=True)) if a != b), None)
+    if at is not None:
+        by_length = [len(code[symbol]) for symbol in order]
+        consecutive = sorted(got, key=lambda word: (len(word), word)) == expected
+        expect.that(False, f"words in the order of lengths and symbols: {expected[at]!r} after "
+                    f"{expected[max(0, at - 3) : at]} for lengths {expect.show(by_length[:8])}", repr(got[at]),
+                    cause="The words are right, and given to the wrong symbols of their length: smaller symbols first."
+                    if consecutive else "Those are words as some tree gives them: with their lengths alone nobody "
+                    "could write the table again.",
+                    next_step="Forget the tree once you have the lengths; count up in binary, shortest words first.")
+
+
+def _shown(counts: dict[int, int]) -> str:
+    numbers = ", ".join(str(count) for count in list(counts.values())[:8])
+    return numbers + ", …" * (len(counts) > 8)
+
+
+def _least_by_trying(numbers: list[int]) -> int:
+    """Least cost over all lengths that a prefix code can have (Kraft's inequality), the longest for the rarest."""
+    numbers = sorted(numbers, reverse=True)
+    if len(numbers) == 1:
+        return 0
+    return min(sum(n * length for n, length in zip(numbers, lengths, strict=True))
+               for lengths in itertools.combinations_with_replacement(range(1, len(numbers)), len(numbers))
+               if sum(2.0**-length for length in lengths) <= 1)
+
+CODES = ({3: "0", 5: "10", 7: "110", 9: "111"}, {0: "11", 1: "01", 2: "00", 4: "101", 8: "100"}, {6: "1", 2: "0"},
+         {1: "0", 2: "10", 3: "110", 4: "1110", 5: "11110", 6: "11111"}, {7: "001", 8: "1", 9: "01"})
+
+
+@check("huffman_decode", weight=2)
+def reads_what_was_written(learner, reference, rng):
+    """Words one after the other are read back, whatever the code, canonical or not, complete or not"""
+    for code in CODES:
+        for count in (1, 9, 40):
+            symbols = [int(symbol) for symbol in rng.choice(list(code), count)]
+            _check_decode(learner, code, symbols)
+
+
+@check("huffman_decode")
+def stops_after_the_last_symbol(learner, reference, rng):
+    """Bits that fill the last byte are no symbols, even if they look like words"""
+    for code in CODES:
+        symbols = [int(symbol) for symbol in rng.choice(list(code), 6)]
+        for extra in ("0", "1", "0000000", "1010101"):
+            _check_decode(learner, code, symbols, extra)
+
+
+@check("huffman_decode")
+def nothing_and_one_symbol(learner, reference, rng):
+    """No symbols take no bits, and a single symbol has the empty word"""
+    for code, symbols, extra in (({4: ""}, [4] * 7, ""), ({4: ""}, [], ""), (CODES[0], [], "000"),
+                                 ({2: ""}, [2] * 3, "0000000"), ({5: "0"}, [5, 5], "")):
+        _check_decode(learner, code, symbols, extra)
+
+
+@check("huffman_decode")
+def decode_refuses_damaged_bits(learner, reference, rng):
+    """Bits that end too early, begin no word, or go on for more than a byte's filling are a ValueError"""
+    code, incomplete = CODES[0], CODES[4]
+    for bits, table, count, why in (
+        ("110011", code, 3, "the third word is cut off"), ("110", code, 2, "the second word is missing"),
+        ("", code, 1, "there are no bits"), ("0001", incomplete, 2, "000 begins no word of the code"),
+        ("110" + "0" * 8, code, 1, "eight bits follow the last word"), ("0" * 8, {4: ""}, 5, "eight bits follow"),
+        ("10101", {}, 1, "the code has no words"),
+    ):
+        expect.raises("ValueError", learner.huffman_decode, bits, table, count, why=why)
+
+
+def _check_decode(learner, code: dict[int, str], symbols: list[int], extra: str = "") -> None:
+    bits = "".join(code[symbol] for symbol in symbols) + extra
+    got = learner.huffman_decode(bits, dict(code), len(symbols))
+    expect.that(isinstance(got, list | tuple | np.ndarray | Tensor), "a list of symbols", expect.show(got),
+                next_step="Return the symbols in a list.")
+    found = [int(symbol) for symbol in got]
+    greedy, word = [], ""
+    for bit in bits:
+        word += bit
+        matched = next((symbol for symbol, own in code.items() if own == word), None)
+        if matched is not None:
+            greedy.append(matched)
+            word = ""
+    expect.equal(found, symbols, f"{len(symbols)} symbols from {bits[:24]!r}{'…' * (len(bits) > 24)}, code "
+                 f"{dict(list(code.items())[:4])}", causes={
+                     "It reads on to the last bit: what fills the last byte became symbols.": greedy,
+                     "The last symbol is missing.": symbols[:-1], "They come in reverse.": symbols[::-1]},
+                 next_step="Read one bit after the other aloud, and stop as soon as it is a word.")
+
+IMAGE = (1, 8, 8)
+
+
+@check("pipeline", weight=2)
+def largest_weights_of_the_whole_network_stay(learner, reference, rng):
+    """Without batches: the share of the weights with the largest magnitudes in the whole network is kept"""
+    network, planted = _planted(rng)
+    kept = sum(int(there.sum()) for there, _ in planted.values())
+    total = sum(there.numel() for there, _ in planted.values())
+    _check_positions(learner.pipeline(network, [], [kept / total], 4, IMAGE), planted)
+
+
+@check("pipeline", weight=2)
+def each_layer_has_its_codebook(learner, reference, rng):
+    """Without batches: what is kept shares at most q values a layer, the means of its clusters; biases stay"""
+    network, planted = _planted(rng)
+    kept = sum(int(there.sum()) for there, _ in planted.values())
+    share = kept / sum(there.numel() for there, _ in planted.values())
+    _check_values(learner.pipeline(network, [], [share], 4, IMAGE), network, planted)
+
+
+@check("pipeline")
+def file_is_small(learner, reference, rng):
+    """The file takes no more bytes than sparse positions and indices in Huffman's code do"""
+    network, planted = _planted(rng)
+    kept = sum(int(there.sum()) for there, _ in planted.values())
+    share = kept / sum(there.numel() for there, _ in planted.values())
+    want = len(reference.pipeline(network, [], [share], 4, IMAGE))
+    dense = len(artefact.to_bytes(network, input_shape=IMAGE))
+    data = learner.pipeline(network, [], [share], 4, IMAGE)
+    _decoded(data)
+    cause = "Positions or indices are stored in words of equal length."
+    if len(data) >= dense / 2:
+        cause = "The weights are stored dense, zeros and all: the file doesn't know that anything was compressed."
+    elif len(data) > want + 2.5 * kept:
+        cause = "Kept weights are stored as numbers of 32 bits, not as indices into a codebook."
+    expect.that(len(data) <= 1.05 * want + 8, f"at most {int(1.05 * want + 8):,} bytes", f"{len(data):,}", cause=cause,
+                next_step="Look at what nutshell.measure.measure says of your file: which encoding has each tensor?")
+
+
+@check("pipeline", weight=2)
+def training_repairs_and_holds(learner, reference, rng):
+    """With batches: the loss falls, what is pruned stays zero, and what is shared stays shared"""
+    _check_training(learner, reference, rng, shares=[0.6, 0.3], centroids=4)
+
+
+@check("pipeline")
+def centroids_are_trained(learner, reference, rng):
+    """Without shares nothing is pruned, and still the loss falls, since centroids are trained"""
+    _check_training(learner, reference, rng, shares=[], centroids=4)
+
+
+def _planted(rng) -> tuple[nn.Module, dict[str, tuple[Tensor, Tensor]]]:
+    """A network whose large weights lie in four tight clusters a layer, and for each layer where, and the means."""
+    network = models.build("mlp", sizes=(64, 40, 10), seed=int(rng.integers(1000)))
+    planted = {}
+    with torch.no_grad():
+        for name, levels, density in (("fc1.weight", (-0.9, -0.5, 0.5, 1.0), 0.2),
+                                      ("fc2.weight", (-1.6, -0.6, 0.6, 1.4), 0.6)):
+            weight = network.get_parameter(name)
+            shape = tuple(weight.shape)
+            which = rng.choice(4, shape, p=(0.08, 0.08, 0.76, 0.08))
+            which.flat[:4] = range(4)
+            there = rng.random(shape) < density
+            there.flat[:4] = True
+            large = np.array(levels)[which] + 0.05 * (rng.random(shape) - 0.5)
+            values = np.where(there, large, 0.3 * (rng.random(shape) - 0.5))
+            weight.copy_(torch.from_numpy(values))
+            exact = weight.double().numpy()
+            means = np.array([exact[there & (which == level)].mean() for level in range(4)])
+            planted[name] = (torch.from_numpy(there), torch.from_numpy(np.where(there, means[which], 0.0)))
+        for name in ("fc1.bias", "fc2.bias"):
+            bias = network.get_parameter(name)
+            bias.copy_(torch.from_numpy(rng.standard_normal(tuple(bias.shape))))
+    return network, planted
+
+
+def _decoded(data) -> dict[str, Tensor]:
+    """The parameters in a learner's file."""
+    expect.that(isinstance(data, bytes | bytearray), "the bytes of a .nut file", expect.show(data),
+                cause="" if data is None else "That is not what artefact.to_bytes gives.",
+                next_step="Return what artefact.to_bytes makes of the small network.")
+    try:
+        network = artefact.read(bytes(data)).network
+    except Refused as error:
+        expect.that(False, "bytes that decode to a network", str(error),
+                    next_step="Return what artefact.to_bytes gives, unchanged.")
+    return {name: parameter.detach() for name, parameter in network.named_parameters()}
+
+
+def _weights_like(data, names: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The file's weights by the names that they had, whatever the layers are called in the file."""
+    found = [parameter for parameter in _decoded(data).values() if parameter.ndim > 1]
+    shapes = [tuple(parameter.shape) for parameter in found]
+    expect.equal(shapes, list(names.values()), "the shapes of the weights in the file",
+                 next_step="Change the numbers of the layers, and leave the layers.")
+    return dict(zip(names, found, strict=True))
+
+
+def _check_positions(data, planted: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    small = _weights_like(data, {name: tuple(there.shape) for name, (there, _) in planted.items()})
+    kept = sum(int(there.sum()) for there, _ in planted.values())
+    left = sum(int((weight != 0).sum()) for weight in small.values())
+    total = sum(weight.numel() for weight in small.values())
+    expect.that(abs(left - kept) <= 1, f"{kept} of {total} weights that aren't zero", f"{left}",
+                cause="Nothing was pruned, or weights came back afterwards." if left > kept else
+                "The biases may have been counted among the weights, or weights were set to a centroid at zero.",
+                next_step="Count the weights that aren't zero after each stage.")
+    for name, (there, _) in planted.items():
+        wrong = int(((small[name] != 0) != there).sum())
+        expect.that(wrong <= 1, f"in {name} the {int(there.sum())} largest magnitudes of the whole network",
+                    f"{int((small[name] != 0).sum())} weights, {wrong} of them kept or pruned otherwise",
+                    cause="Each layer was pruned by the same share; some layers need more of their weights than others."
+                    if wrong and abs(int((small[name] != 0).sum()) / there.numel() - kept / total) < 0.02 else "",
+                    next_step="Put the magnitudes of all layers into one list, and find the threshold there.")
+    return small
+
+
+def _check_few(name: str, weight: Tensor, centroids: int) -> None:
+    different = len(weight[weight != 0].unique())
+    expect.that(different <= centroids, f"at most {centroids} different values in {name}, zero not counted",
+                f"{different}", cause="The weights don't share centroids, or no longer do after the training.",
+                next_step="Look at weight.unique() after each stage.")
+
+
+def _check_values(data, network: nn.Module, planted: dict[str, tuple[Tensor, Tensor]]) -> None:
+    small = _check_positions(data, planted)
+    for name, (_, means) in planted.items():
+        _check_few(name, small[name], 4)
+        away = float((small[name].double() - means).abs().max())
+        expect.that(away <= 2e-3, f"the means of the four clusters of {name}", f"values up to {away:.3g} away",
+                    cause="One codebook serves several layers, or the centroids are not yet means of their members.",
+                    next_step="Compare weight.unique() with a histogram of the layer's kept weights.")
+    biases = [parameter for parameter in _decoded(data).values() if parameter.ndim == 1]
+    wanted = [parameter.detach() for parameter in network.parameters() if parameter.ndim == 1]
+    expect.close(biases, wanted, "the biases, which nothing has trained", rtol=1e-3, atol=1e-3,
+                 next_step="Leave parameters with one axis out of pruning and sharing.")
+
+
+def _check_training(learner, reference, rng, shares, centroids) -> None:
+    network = models.build("mlp", sizes=(64, 24, 4), seed=int(rng.integers(1000)))
+    middles = rng.standard_normal((4, 64))
+    batches = []
+    for _ in range(25):
+        labels = rng.integers(0, 4, 32)
+        images = torch.from_numpy(middles[labels] + 0.7 * rng.standard_normal((32, 64)))
+        batches.append((images.float().view(32, *IMAGE), torch.from_numpy(labels)))
+    options = (IMAGE, 0.01 if shares else 0.03)  # centroids alone have further to go
+    untrained = _loss(_decoded(reference.pipeline(network, [], shares, centroids, *options)), batches)
+    best = _loss(_decoded(reference.pipeline(network, batches, shares, centroids, *options)), batches)
+    data = learner.pipeline(network, batches, shares, centroids, *options)
+    names = {name: tuple(p.shape) for name, p in network.named_parameters() if p.ndim > 1}
+    small = _weights_like(data, names)
+    total = sum(weight.numel() for weight in small.values())
+    kept = round((shares[-1] if shares else 1.0) * total)
+    left = sum(int((weight != 0).sum()) for weight in small.values())
+    expect.that(left <= kept + 1, f"at most {kept} of {total} weights that aren't zero after the training", f"{left}",
+                cause="Pruned weights came back: the optimiser moves them too, or an index of −1 counts from the end.",
+                next_step="Count the weights that aren't zero after each step of both trainings.")
+    for name, weight in small.items():
+        _check_few(name, weight, centroids)
+    loss = _loss(_decoded(data), batches)
+    enough = best + 0.4 * (untrained - best)
+    cause = "Nothing is trained between the shares." if shares else "The centroids are not trained."
+    expect.that(loss <= enough, f"a loss of at most {enough:.3f} after the training ({untrained:.3f} without any)",
+                f"{loss:.3f}", cause=cause,
+                next_step="Print the loss of each step: it should fall in both trainings.")
+
+
+def _loss(parameters: dict[str, Tensor], batches) -> float:
+    first, bias, second, last = parameters.values()
+    images, labels = (torch.cat(part) for part in zip(*batches, strict=True))
+    hidden = functional.relu(functional.linear(images.flatten(1), first, bias))
+    return float(functional.cross_entropy(functional.linear(hidden, second, last), labels))
+
+
+@check("sharing_rate")
+def sixteen_weights_share_four(learner, reference, rng):
+    """Sixteen weights and four centroids, the paper's example, take exactly 3.2 times fewer bits"""
+    for numbers, q, bits in ((16, 4, 32), (1000, 16, 32), (235_200, 64, 32), (100, 256, 16)):
+        _check_rate(learner, numbers, q, bits)
+
+
+@check("sharing_rate")
+def indices_have_whole_bits(learner, reference, rng):
+    """An index has as many whole bits as q different ones need, and none for a single centroid"""
+    for q in (1, 2, 3, 5, 8, 9, 100):
+        _check_rate(learner, 500, q, 32)
+
+
+@check("sharing_rate", weight=0.5)
+def rate_refuses_nothing(learner, reference, rng):
+    """No numbers or no centroids is a ValueError"""
+    for numbers, q in ((0, 4), (16, 0), (16, -1)):
+        expect.raises("ValueError", learner.sharing_rate, numbers, q,
+                      why=f"{numbers} numbers can't share {q} centroids")
+
+
+def _check_rate(learner, numbers: int, q: int, bits: int) -> None:
+    index = next(b for b in range(64) if 1 << b >= q)
+    got = learner.sharing_rate(numbers, q, **({} if bits == 32 else {"bits": bits}))
+    want = float(Fraction(numbers * bits, numbers * index + q * bits))
+    causes = {
+        "It is upside down: above 1 should mean smaller.": 1 / want,
+        "The codebook takes bits too.": bits / index if index else math.inf,
+        "Indices have whole bits.": numbers * bits / (numbers * math.log2(q) + q * bits),
+        "The logarithm is the natural one, and the codebook takes bits too.": bits / math.log(q) if q > 1 else math.inf,
+        "The logarithm is the natural one.": numbers * bits / (numbers * math.log(q) + q * bits),
+        "One bit too many for an index.": numbers * bits / (numbers * (index + 1) + q * bits),
+    }
+    expect.close(got, want, f"the rate of {numbers} numbers of {bits} bits that share {q} centroids", rtol=1e-9, atol=0,
+                 causes=causes, next_step="Add up all the bits that somebody needs to get the numbers back.")
+
+
+@check("optimal_codebook", weight=2)
+def sum_is_the_least(learner, reference, rng):
+    """The sum of squares is the least of all ways to split the sorted values, found by trying all"""
+    for values, q in (((0.0, 1.0, 2.0, 9.0, 10.0), 2), (rng.standard_normal(9), 3), (rng.standard_normal(8) ** 3, 4),
+                      (rng.integers(0, 4, 10), 3), (rng.standard_normal(6), 1), (rng.standard_normal(6), 6)):
+        _check_optimum(learner, np.asarray(rng.permutation(np.asarray(values, np.float64))), q)
+
+
+@check("optimal_codebook")
+def where_lloyd_is_caught(learner, reference, rng):
+    """Also where Lloyd's rounds from equal steps end in a worse place"""
+    crowd = np.concatenate([rng.random(12), 20 + rng.random(12), [100.0]])
+    _check_optimum(learner, crowd, 3)
+    _check_optimum(learner, np.concatenate([np.zeros(5), np.full(5, 1.0), [50.0, 51.0]]), 3)
+
+
+@check("optimal_codebook", weight=0.5)
+def optimum_refuses_what_cannot_be(learner, reference, rng):
+    """Fewer than 1 or more than n centroids is a ValueError"""
+    values = torch.from_numpy(rng.standard_normal(5))
+    for q in (0, 6):
+        expect.raises("ValueError", learner.optimal_codebook, values, q,
+                      why=f"5 values can share 1 to 5 centroids, not {q}")
+
+
+def _check_optimum(learner, values: np.ndarray, q: int) -> None:
+    found = _centroids(learner.optimal_codebook(torch.from_numpy(values), q), q)
+    best, got = _least_objective(values, q), _objective(values, found)
+    lloyd = _objective(values, _lloyd(values, np.linspace(values.min(), values.max(), q), 100))
+    expect.that(got <= best * (1 + 1e-6) + 1e-9, f"{best:.6g}, the least sum of squares of {len(values)} values with "
+                f"{q} centroids", f"{got:.6g}",
+                cause="That is where Lloyd's rounds end." if math.isclose(got, lloyd, rel_tol=1e-9) else "",
+                next_step="Try q = 2: which of the n − 1 cuts of the sorted values is best?")
+
+
+def _tensor(value) -> Tensor:
+    expect.that(isinstance(value, torch.Tensor | np.ndarray), "a tensor", expect.show(value),
+                next_step="Does every way through your function end in a return?")
+    return torch.as_tensor(value).detach().double()
