@@ -164,7 +164,8 @@ def ramps(weight: Tensor, steps: int = 100) -> widgets.Widget:
     }  # fmt: skip
 
     def draw(ends: tuple[int, int], percent: int) -> str:
-        start, end = ends[0], max(ends[0] + 2, ends[1])
+        start = min(ends[0], steps - 2)
+        end = max(start + 2, ends[1])
         found = sparsities(sizes, start, end, percent / 100, steps)
         panels = plots.axes(9, 3.2, columns=2)
         for (name, values), style in zip(found.items(), ("-", "--", ":", "-."), strict=True):
@@ -286,6 +287,8 @@ def gaps(weight: Tensor) -> widgets.Widget:
         panels[1].plot([bits], [found["bytes"] / 1000], "o", color=_RED, markersize=9, label=f"{bits} bits")
         panels[1].axhline(weight.numel() * value_bits / 8000, color=_BLACK, linestyle="--", label="dense")
         panels[1].set(xlabel="bits of a gap", ylabel="layer (KB)", yscale="log")
+        panels[1].yaxis.set_major_formatter("{x:g}")
+        panels[1].yaxis.set_minor_formatter("{x:g}")
         panels[1].legend(fontsize=8)
         words = (f"{found['numbers']:,} numbers and {found['padding']:,} padding zeros ({expected:,.0f} if positions "
                  f"were independent): {found['bytes'] / 1000:,.1f} KB with gaps of {bits} bits; best are {best} bits, "
@@ -299,10 +302,10 @@ def gaps(weight: Tensor) -> widgets.Widget:
 
 def _histogram(axes: Axes, values: Tensor, least: float) -> None:
     numbers = values.numpy()
-    axes.hist(numbers, bins=120, color=_BLUE, label="kept")
-    gone = numbers[np.abs(numbers) < least]
-    if len(gone):
-        axes.hist(gone, bins=120, range=(numbers.min(), numbers.max()), color=_ORANGE, label="gone")
+    edges = np.linspace(numbers.min(), numbers.max(), 160).tolist()
+    stays = np.abs(numbers) >= least
+    axes.hist([numbers[stays], numbers[~stays]], bins=edges, stacked=True, color=[_BLUE, _ORANGE],
+              label=["kept", "gone"])
     axes.set(xlabel="weight", ylabel="how many", yscale="log", title="weights")
     axes.legend(fontsize=8)
 

@@ -576,17 +576,17 @@ def any_sparse_matrix(learner, reference, rng):
 
 @check("csr_product", hidden=True)
 def never_as_large_as_the_matrix(learner, reference, rng):
-    """A matrix with 200,000 rows and columns and 60 entries is multiplied without being built"""
-    side = 200_000
-    places = np.sort(rng.choice(side, 60, replace=False))
+    """A matrix of 20,000 rows and 2,000,000 columns with 60 entries is multiplied without being built"""
+    rows, side = 20_000, 2_000_000
+    places = np.sort(rng.choice(rows, 60, replace=False))
     columns = torch.from_numpy(rng.integers(0, side, 60))
     values = torch.from_numpy(rng.integers(1, 9, 60).astype(np.float32))
-    offsets = torch.from_numpy(np.searchsorted(places, np.arange(side + 1)))
+    offsets = torch.from_numpy(np.searchsorted(places, np.arange(rows + 1)))
     inputs = torch.from_numpy(rng.integers(0, 9, side).astype(np.float32))
-    want = torch.zeros(side)
+    want = torch.zeros(rows)
     want[torch.from_numpy(places)] = values * inputs[columns]
     got = learner.csr_product(values, columns, offsets, inputs)
-    expect.shape(got, (side,), "the product of a matrix with 200,000 rows")
+    expect.shape(got, (rows,), "the product of a matrix with 20,000 rows")
     expect.that(torch.equal(_tensor(got), want.double()), "the product of 60 entries", "another",
                 next_step="Try a matrix with one entry in its last row.")
 

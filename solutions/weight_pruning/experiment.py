@@ -38,7 +38,7 @@ KEEPS = (0.2, 0.08, 0.05, 0.03, 0.015, 0.006)
 TOLERANCE = 0.0  # points of validation error that the share chosen may cost, in the mean over the seeds
 PLAIN = Plan(1.0)
 SHIFTED = Plan(1.0, epochs=20, shift=1, learning_rate=0.1, weight_decay=0.0)
-BRANCHED = Plan(1.0, epochs=8, ramp=0.0, learning_rate=0.1)  # of the networks that start anew
+BRANCHED = Plan(1.0, ramp=0.0, learning_rate=0.1, batch_size=256, precision="bfloat16")  # of those that start anew
 CONVOLUTIONAL = Plan(1.0, epochs=10, learning_rate=0.03, precision="bfloat16")
 START_KEEPS = (0.05, 0.015, 0.006)  # some of KEEPS
 
