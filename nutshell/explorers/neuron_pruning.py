@@ -142,10 +142,10 @@ def step() -> widgets.Widget:
     """Choose a penalty and its strength, and see where one proximal step takes groups of two weights."""
     knobs = {
         "penalty": widgets.ToggleButtons(options=PENALTIES, description="penalty"),
-        "threshold": widgets.FloatSlider(0.5, min=0, max=1.5, step=0.05, description="threshold",
+        "threshold": widgets.FloatSlider(0.4, min=0, max=1.5, step=0.05, description="threshold",
                                          continuous_update=False),
     }
-    side = np.linspace(-1.4, 1.4, 15)
+    side = np.linspace(-1.4, 1.4, 10)  # no point on an axis
     points = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
 
     def draw(penalty: str, threshold: float) -> str:
