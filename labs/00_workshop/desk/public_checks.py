@@ -1,0 +1,3 @@
+"""Public checks of this lab, made by ``nutshell release``. Hidden ones run at grading."""
+
+

@@ -1,0 +1,1 @@
+"""Unit 00, the workshop: one network shrinking in two hours, by exercises that other units lend."""
