@@ -85,7 +85,7 @@ class Shrinking:
         for place, step in zip(places, self.steps, strict=True):
             said = f"{step.bytes:,} bytes, {step.rate:.1f}×, {step.error_percent:.2f} % error"
             axes.annotate(said, (step.bytes, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
-        axes.set(xlabel="bytes of the file", xscale="log", yticks=places, xlim=(1000, 3e8))
+        axes.set(xlabel="bytes of the file", xscale="log", yticks=places, xlim=(1000, 3e9))
         axes.set_yticklabels([step.name for step in self.steps])
         axes.set_xticks([10**power for power in range(3, 7)])
         axes.invert_yaxis()

@@ -166,7 +166,7 @@ def products() -> dict[str, Any]:
     return {"threads": torch.get_num_threads(), "float": "torch, float32", "packed": "NumPy, uint64", "rows": rows}
 
 
-def shortest(call: Callable[[], object], seconds: float = 1.0) -> float:
+def shortest(call: Callable[[], object], seconds: float = 4.0) -> float:
     """Shortest of the calls that fit into so many seconds, in microseconds."""
     taken: list[float] = []
     until = time.perf_counter() + seconds

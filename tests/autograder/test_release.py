@@ -167,21 +167,17 @@ def test_command_writes_checks_and_says_what_is_stale(tiny, tmp_path, monkeypatc
 def test_no_solution_and_no_hidden_check_in_what_learners_get(name, labs):
     source, lab = units.load(name), labs[name]
     notebook = nbformat.reads(lab.files[f"{lab.unit.folder}.ipynb"].decode(), as_version=4)
-    public = lab.files["desk/public_checks.py"].decode()
-    text = "\n".join(
-        [
-            *(cell.source for cell in notebook.cells),
-            public,
-            lab.files["desk/unit.json"].decode(),
-            lab.files["desk/replies.bin"].decode("utf-8", "replace"),
-        ]
-    )
+    desk_half = {name: content.decode("utf-8", "replace") for name, content in lab.files.items() if "desk/" in name}
+    public = "\n".join(text for name, text in desk_half.items() if name.endswith(".py"))
+    assert {name.rpartition("/")[2] for name in desk_half} == {"unit.json", "public_checks.py", "replies.bin"}
+    text = "\n".join([*(cell.source for cell in notebook.cells), *desk_half.values()])
     for cell in source_notebook(source).cells:
         if cell.metadata.get("nbgrader", {}).get("solution"):
             for body in cell.source.split(BEGIN)[1:]:
                 body = body.split(END)[0].strip()
                 assert body and body not in text, f"the solution of {cell.metadata.nbgrader.grade_id} is in the lab"
-    hidden = [check for check in checks_of(source.checks) if check.hidden]
+    homes = (source, *source.lenders().values())
+    hidden = [check for home in homes for check in checks_of(home.checks) if check.hidden]
     assert hidden
     for check in hidden:
         assert check.name not in text and check.title not in text, f"the hidden check {check.name} is in the lab"
@@ -191,8 +187,12 @@ def test_no_solution_and_no_hidden_check_in_what_learners_get(name, labs):
 @pytest.mark.parametrize("name", NAMES)
 def test_recorded_replies_serve_the_public_checks(name, labs):
     source, lab = units.load(name), labs[name]
-    learner = over_the_wire(vars(source.reference))
-    verdicts = run_checks(source.public_checks(), learner, Replies(lab.files["desk/replies.bin"]), 0, authoring=True)
+    verdicts = []
+    for exercise in source.unit.exercises:
+        home, folder = source.home(exercise.name), f"desk/{exercise.unit}/" if exercise.unit else "desk/"
+        public = [check for check in home.public_checks() if check.exercise == exercise.name]
+        learner = over_the_wire(vars(home.reference))
+        verdicts += run_checks(public, learner, Replies(lab.files[f"{folder}replies.bin"]), 0, authoring=True)
     assert {verdict.exercise for verdict in verdicts} == {exercise.name for exercise in source.unit.exercises}
     assert all(verdict.passed for verdict in verdicts)
 
