@@ -262,7 +262,7 @@ def _histogram(axes: Axes, seen: Tensor, made: Grid, name: str) -> None:
     for number, end in enumerate(made.ends):
         axes.axvline(end, color=plots.PALETTE["vermilion"], linestyle="--", label=None if number else "ends")
     axes.set(xlabel=name, ylabel="how many", yscale="log")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=3, fontsize=8)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=3, frameon=False, fontsize=8)
 
 
 def _errors(axes: Axes, curve: list[tuple[int, dict[str, float]]], percent: int) -> None:
@@ -274,7 +274,7 @@ def _errors(axes: Axes, curve: list[tuple[int, dict[str, float]]], percent: int)
     axes.axvline(percent, color=plots.PALETTE["vermilion"], linewidth=0.8)
     axes.set(xlabel="range (% of what was seen)", ylabel="mean squared error", yscale="log",
              ylim=(min(total) / 30, 2 * max(total)))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=3, fontsize=8)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=3, frameon=False, fontsize=8)
 
 
 def _image(axes: Axes, values: Tensor, title: str, largest: float) -> None:
@@ -290,4 +290,4 @@ def _curves(axes: Axes, found: dict[tuple[int, bool], float], dense: float, bits
     axes.plot(bits, found[bits, by_output], "o", color=plots.PALETTE["vermilion"], markersize=10, fillstyle="none")
     axes.axhline(max(dense, 0.01), color=_BLACK, linestyle=":", label="float")
     axes.set(xlabel="bits", ylabel="error (%)", yscale="log", xticks=np.arange(2, 9))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=3, fontsize=8)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=3, frameon=False, fontsize=8)

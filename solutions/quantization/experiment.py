@@ -3,16 +3,19 @@
     python -m solutions.quantization.experiment
 
 writes ``results/quantization.json``; ``--network`` measures one of the two, ``--latency`` only the times. About half
-an hour on one core; trained networks are kept in ``trained/`` and not trained again. A seed is a network trained from
-scratch; seed 0 is the checkpoint that ships. Everything is chosen on validation images. The test images are looked at
-once: by the dense networks, by int8 (in floats, on whole numbers, and by ONNX Runtime) and by 4 bits with training.
+an hour on one core; trained networks and measurements are kept in ``trained/``: delete them there to have them made
+anew. A seed is a network trained from scratch; seed 0 is the checkpoint that ships. Everything is chosen on validation
+images. The test images are looked at once: by the dense networks, by int8 (in floats, on whole numbers, and by ONNX
+Runtime) and by 4 bits with training.
 """
 
 import copy
 import json
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,21 +72,29 @@ def main(network: str | None, latency: bool, keep: Path) -> None:
 
 
 def measured(name: str, images: Dataset, keep: Path) -> dict[str, Any]:
-    """All that is measured of one network's accuracy."""
+    """All that is measured of one network's accuracy; what was measured before an interruption isn't again."""
     dense = [dense_network(name, images, seed, keep) for seed in SEEDS]
     seen = images.train.inputs(slice(0, SEEN))
+
+    def once(part: str, measure: Callable[[], Any]) -> Any:
+        file = keep / "quantization" / f"{name}-{part}.json"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(measure()), encoding="utf-8")
+            click.echo(f"{name}, {part}: done")
+        return json.loads(file.read_text(encoding="utf-8"))
+
     found: dict[str, Any] = {"parameters": sum(p.numel() for p in dense[0].parameters()),
                              "dense_validation_error_percent": summary(errors(dense, images.validation))}
-    found["bits"] = [row_of_bits(bits, dense, images, seen) for bits in BITS]
-    click.echo(json.dumps(found["bits"]))
-    found["calibration"] = calibrations(dense, images, seen)
-    click.echo(json.dumps(found["calibration"]))
+    found["bits"] = [once(f"bits-{bits}", partial(row_of_bits, bits, dense, images, seen)) for bits in BITS]
+    found["calibration"] = [once(f"calibration-{number}", partial(calibration, *way, dense, images, seen))
+                            for number, way in enumerate(CALIBRATIONS)]
     best = min(found["calibration"], key=lambda row: row["validation_error_percent"]["mean"])
-    integer = [convert(network, seen, best["method"], best["share"]) for network in dense]
     truth = Answers.of(dense, images.test)
     found["dense_test_error_percent"] = summary(truth.errors())
-    found["int8"] = int8(dense, integer, images, truth, seen) | {"method": best["method"], "share": best["share"]}
-    click.echo(json.dumps(found["int8"]))
+    found["int8"] = once("int8", lambda: int8(
+        dense, [convert(network, seen, best["method"], best["share"]) for network in dense], images, truth, seen))
+    found["int8"] |= {"method": best["method"], "share": best["share"]}
     found["trained"] = trained(name, dense, images, seen, truth, keep)
     return found
 
@@ -157,15 +168,11 @@ def with_weights(network: nn.Module, bits: int, steps: Any) -> nn.Module:
     return changed
 
 
-def calibrations(dense: list[nn.Module], images: Dataset, seen: Tensor) -> list[dict[str, Any]]:
-    """Validation error of the networks on whole numbers for each way to calibrate (weights 8 bits)."""
-    rows = []
-    for method, share in CALIBRATIONS:
-        networks = [convert(network, seen, method, share) for network in dense]
-        rows.append({"method": method, "share": share, "validation_error_percent": summary(
-            Answers([integer_answers(network, images.validation) for network in networks],
-                    images.validation).errors())})
-    return rows
+def calibration(method: str, share: float, dense: list[nn.Module], images: Dataset, seen: Tensor) -> dict[str, Any]:
+    """Validation error of the networks on whole numbers for one way to calibrate."""
+    networks = [convert(network, seen, method, share) for network in dense]
+    answers = Answers([integer_answers(network, images.validation) for network in networks], images.validation)
+    return {"method": method, "share": share, "validation_error_percent": summary(answers.errors())}
 
 
 def integer_answers(network: IntegerNetwork, part: Split) -> Tensor:
