@@ -147,7 +147,7 @@ def gru(keep: Path) -> dict[str, Any]:
     images = data.mnist()
     rows: dict[str, dict[str, Any]] = {}
     for name, plan in (("dense", recurrent.Plan(**{**vars(GRU), "sparsity": 0.0})), ("sparse", GRU)):
-        networks = [recurrent.train_reader(images, plan, seed) for seed in SEEDS]
+        networks = [reader_of(images, plan, seed, keep) for seed in SEEDS]
         rows[name] = {
             "sparsity": [round(recurrent.sparsity_of(network), 4) for network in networks],
             "validation_error_percent": summary([evaluate(network, images.validation)[1] for network in networks]),
@@ -160,6 +160,19 @@ def gru(keep: Path) -> dict[str, Any]:
     return {"seeds": list(SEEDS), "plan": asdict(GRU), "parameters": size(network), "rows": rows,
             "matrix_weights": sum(v.numel() for n, v in network.gru.named_parameters() if n.startswith("weight")),
             "points_lost": summary(lost)}
+
+
+def reader_of(images: Dataset, plan: recurrent.Plan, seed: int, keep: Path) -> recurrent.RowReader:
+    """A trained GRU; not trained again if it is kept."""
+    file = keep / f"recurrent-{plan.sparsity}-{seed}.state"
+    if file.exists() and (kept := torch.load(file, weights_only=True))["plan"] == str(plan):
+        network = recurrent.RowReader(plan.hidden)
+        network.load_state_dict(kept["network"])
+        return network.eval()
+    network = recurrent.train_reader(images, plan, seed)
+    keep.mkdir(parents=True, exist_ok=True)
+    torch.save({"plan": str(plan), "network": network.state_dict()}, file)
+    return network
 
 
 def blocks(keep: Path) -> dict[str, Any]:

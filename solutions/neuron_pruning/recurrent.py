@@ -31,7 +31,7 @@ class Plan:
     hidden: int = 64
     sparsity: float = 0.9
     ramp: tuple[float, float] = (0.15, 0.6)
-    epochs: int = 8
+    epochs: int = 6
     batch_size: int = 128
     learning_rate: float = 3e-3
 
