@@ -59,7 +59,7 @@ class Plan:
         Share of hidden units left out in a dense network; it shrinks with the root of the share of weights kept, since
         a pruned network has less to spare (Han, Pool, Tran and Dally 2015, section 3.2). None while centroids train.
     from_dense : bool
-        Whether pruning begins with the dense network trained alike, as Han et al. do, or with random weights.
+        Whether pruning begins with a dense network trained alike, as Han et al. do, or with random weights.
     distil : float
         Weight of the teacher's soft targets in the loss, from 0 to 1; the labels have the rest.
     temperature : float

@@ -282,4 +282,5 @@ def test_a_file_that_ships_is_the_one_in_the_results_and_meets_its_aim(name):
     assert row["rate"][0] >= aim.least_rate and row["error_percent"][0] <= aim.most_error_percent
     assert row["aim"] == {"rate": aim.least_rate, "error_percent": aim.most_error_percent}
     assert row["plan"] == {**dataclasses.asdict(aim.plan), "ramp": list(aim.plan.ramp)}
-    assert len(row["dense_error_percent"]) == len(row["seeds"])
+    assert row["dense_seeds"] == ([0] if aim.plan.from_dense else row["seeds"])
+    assert len(row["dense_error_percent"]) == len(row["dense_seeds"])
