@@ -88,7 +88,7 @@ def main(rows: tuple[str, ...], seeds: str, keep: Path) -> None:
         for name in rows or ROWS:
             dense = dense_network(ROWS[name].plan, images, dense_seed(ROWS[name].plan, seed), keep)
             small_file(name, images, seed, keep, dense)
-            write_down(images.name, keep)
+            write_down(name, images.name, keep)
 
 
 def dense_plan(plan: Plan) -> Plan:
@@ -150,15 +150,16 @@ def card_of(place: Path, plan: Plan, seed: int) -> dict[str, Any] | None:
     return kept["measured"] if before | kept["made_by"] == made_by(plan, seed) else None
 
 
-def write_down(source: str, keep: Path) -> None:
-    """Put all that is finished into ``results/``; a row without any finished seed stays as it stands there."""
+def write_down(name: str, source: str, keep: Path) -> None:
+    """Put what is finished of a row into ``results/`` and leave the other rows there."""
+    row = row_of(name, keep)
     try:
-        before = results.load("deep_compression").get("rows", {})
+        rows = results.load("deep_compression")["rows"]
     except WrongUse:
-        before = {}
-    rows = {name: row_of(name, keep) or before.get(name) for name in ROWS}
+        rows = {}
+    rows = {key: value for key, value in (rows | {name: row}).items() if value}
     results.save("deep_compression", command=COMMAND, data=source, encodings=ENCODINGS,
-                 rows={name: row for name, row in rows.items() if row})
+                 rows={key: rows[key] for key in ROWS if key in rows})
 
 
 def row_of(name: str, keep: Path) -> dict[str, Any] | None:
