@@ -26,7 +26,7 @@ def left_out(network: nn.Module, names: Sequence[str]) -> nn.Module:
     return changed
 
 
-def without_blocks(network: nn.Module, images: Dataset, count: int = 2000) -> dict[str, Any]:
+def without_blocks(network: nn.Module, images: Dataset, count: int = 1000) -> dict[str, Any]:
     """Errors on validation images: without each block alone, and without more and more of them, chosen in turns."""
     network = prepare(network).eval()
     whole = images.validation
@@ -40,7 +40,7 @@ def without_blocks(network: nn.Module, images: Dataset, count: int = 2000) -> di
     gone: list[str] = []
     turns = []
     for _ in range(DROPPED):
-        costs = {name: error([*gone, name]) for name in blocks if name not in gone}
+        costs = {name: error([*gone, name]) for name in blocks if name not in gone} if gone else single
         gone.append(min(costs, key=lambda name: costs[name]))
         turns.append({"gone": list(gone), "validation_error_percent": costs[gone[-1]]})
     return {"network": "resnet-20", "data": images.name, "images": count, "part": "validation",

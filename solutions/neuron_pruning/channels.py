@@ -12,7 +12,7 @@ from nutshell.training import Recipe, train
 from solutions.neuron_pruning.reference import channel_importance, shrink_convolution, shrink_linear
 
 WIDTHS = {"conv1": 8, "conv2": 16, "fc1": 64}  # of 20, 50 and 500
-FINE_TUNING = Recipe(epochs=5, learning_rate=1e-3, weight_decay=0.05, precision="bfloat16")
+FINE_TUNING = Recipe(epochs=4, learning_rate=1e-3, weight_decay=0.05, precision="bfloat16")
 
 
 def importance_of(network: nn.Module, layer: str, inputs: Tensor, labels: Tensor) -> Tensor:

@@ -28,10 +28,10 @@ class Plan:
         Of Adam, along half a cosine to zero.
     """
 
-    hidden: int = 64
+    hidden: int = 100
     sparsity: float = 0.9
-    ramp: tuple[float, float] = (0.15, 0.6)
-    epochs: int = 6
+    ramp: tuple[float, float] = (0.1, 0.5)
+    epochs: int = 8
     batch_size: int = 128
     learning_rate: float = 3e-3
 
