@@ -44,7 +44,7 @@ class Plan:
     epochs : int
         Of training in all.
     rounded_from : float
-        Share of the epochs after which weights are rounded in the forward pass.
+        Share of the steps after which weights are rounded in the forward pass, on grids that are laid then.
     ramp : tuple of float
         Shares of the steps at which pruning begins and ends.
     batch_size, learning_rate, weight_decay : int, float, float
@@ -55,14 +55,14 @@ class Plan:
         Arithmetic of forward and backward passes.
     """
 
-    keep: float = 0.35
+    keep: float = 0.5
     bits: int = 4
     end_bits: int = 6
-    epochs: int = 8
-    rounded_from: float = 0.5
-    ramp: tuple[float, float] = (0.0, 0.5)
+    epochs: int = 1
+    rounded_from: float = 0.35
+    ramp: tuple[float, float] = (0.0, 0.3)
     batch_size: int = 64
-    learning_rate: float = 0.02
+    learning_rate: float = 0.003
     weight_decay: float = 5e-4
     shift: int = 4
     mirror: bool = True
@@ -146,12 +146,12 @@ def prune_and_round(network: nn.Module, data: Dataset, plan: Plan, seed: int, re
     per_epoch = -(-len(data.train) // plan.batch_size)
     total = plan.epochs * per_epoch
     steps: Steps = {}
-    for epoch in range(load(resume, plan, seed, network, masks, optimiser, generator), plan.epochs):
+    for epoch in range(load(resume, plan, seed, network, masks, steps, optimiser, generator), plan.epochs):
         network.train()
-        if epoch >= plan.rounded_from * plan.epochs:
-            steps = steps_of(weights, plan)
         losses = 0.0
         for number, (images, labels) in enumerate(batches(data, plan, generator), start=epoch * per_epoch):
+            if number == round(plan.rounded_from * total):
+                steps |= steps_of(weights, masks, plan)
             for group in optimiser.param_groups:
                 group["lr"] = plan.learning_rate * 0.5 * (1 + math.cos(math.pi * number / total))
             with torch.autocast("cpu", torch.bfloat16, enabled=plan.precision == "bfloat16"):
@@ -166,9 +166,8 @@ def prune_and_round(network: nn.Module, data: Dataset, plan: Plan, seed: int, re
         with torch.no_grad():
             for name, weight in weights.items():  # what momentum did behind the masks
                 weight.mul_(masks[name])
-        save(resume, plan, seed, network, masks, optimiser, generator, epoch + 1)
+        save(resume, plan, seed, network, masks, steps, optimiser, generator, epoch + 1)
         click.echo(f"seed {seed}, epoch {epoch + 1} of {plan.epochs}: loss {losses:.3f}")
-    steps = steps_of(weights, plan)
     with torch.no_grad():
         for name, rounded in seen_by_forward(weights, masks, steps, plan).items():
             weights[name].copy_(rounded)
@@ -192,9 +191,9 @@ def prune(weights: Mapping[str, Tensor], masks: Masks, share: float) -> None:
         mask.mul_((weights[name].abs() >= least) & (weights[name] != 0))
 
 
-def steps_of(weights: Mapping[str, Tensor], plan: Plan) -> Steps:
+def steps_of(weights: Mapping[str, Tensor], masks: Masks, plan: Plan) -> Steps:
     """The step of each layer's grid, for the weights that pruning left."""
-    return {name: step_of(weight.detach(), bits_of(plan, name)) for name, weight in weights.items()}
+    return {name: step_of(weight.detach() * masks[name], bits_of(plan, name)) for name, weight in weights.items()}
 
 
 def batches(data: Dataset, plan: Plan, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -231,18 +230,18 @@ def encodings(network: nn.Module, folded: nn.Module, steps: Steps, plan: Plan) -
     return found
 
 
-def save(path: Path, plan: Plan, seed: int, network: nn.Module, masks: Masks, optimiser: torch.optim.Optimizer,
-         generator: torch.Generator, epochs: int) -> None:  # fmt: skip
+def save(path: Path, plan: Plan, seed: int, network: nn.Module, masks: Masks, steps: Steps,
+         optimiser: torch.optim.Optimizer, generator: torch.Generator, epochs: int) -> None:  # fmt: skip
     """Keep the state after an epoch."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
-    torch.save(dict(run=run_of(plan, seed), network=network.state_dict(), masks=masks, epochs=epochs,
+    torch.save(dict(run=run_of(plan, seed), network=network.state_dict(), masks=masks, steps=steps, epochs=epochs,
                     optimiser=optimiser.state_dict(), generator=generator.get_state()), unfinished)
     os.replace(unfinished, path)
 
 
-def load(path: Path, plan: Plan, seed: int, network: nn.Module, masks: Masks, optimiser: torch.optim.Optimizer,
-         generator: torch.Generator) -> int:  # fmt: skip
+def load(path: Path, plan: Plan, seed: int, network: nn.Module, masks: Masks, steps: Steps,
+         optimiser: torch.optim.Optimizer, generator: torch.Generator) -> int:  # fmt: skip
     """Take a kept state up again if it is of this run; the epochs that it has behind it."""
     if not path.exists():
         return 0
@@ -254,6 +253,7 @@ def load(path: Path, plan: Plan, seed: int, network: nn.Module, masks: Masks, op
     generator.set_state(state["generator"])
     for name, mask in state["masks"].items():
         masks[name].copy_(mask)
+    steps |= state["steps"]
     return state["epochs"]
 
 
