@@ -11,6 +11,7 @@ import sysconfig
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import nbformat
@@ -220,7 +221,13 @@ def _refuse_secrets(files: dict[str, Path], sources: list[Source]) -> None:
                 raise Refused(f"{name} holds {what}, which learners mustn't get.")
 
 
-def _secrets(source: Source) -> Iterator[tuple[str, str]]:
+@lru_cache(maxsize=64)
+def _secrets(source: Source) -> tuple[tuple[str, str], ...]:
+    """What must not stand in a learner's file, and what that is, in words."""
+    return tuple(_secrets_of(source))
+
+
+def _secrets_of(source: Source) -> Iterator[tuple[str, str]]:
     for check in checks_of(source.checks):
         if check.hidden:
             yield f"def {check.name}(", f"the hidden check {check.name}"

@@ -274,3 +274,21 @@ def start(project: Path | None = None) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_a_bundle_is_set_up_from_its_own_wheels_and_data(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    (project / "data" / "mnist").mkdir(parents=True)
+    (project / "wheels").mkdir()
+    (project / "wheels" / "torch-2.13.0-cp399-cp399-linux.whl").touch()
+    other = run(project, "lab", PIP_NO_INDEX="0")
+    assert other.returncode == 3 and "are for another Python" in other.stderr and "cp399" in other.stderr
+    (project / "wheels" / "torch-2.13.0-cp399-cp399-linux.whl").unlink()
+    good = (project / "pyproject.toml").read_text()
+    (project / "pyproject.toml").write_text(good.replace("requires = []", 'requires = ["tqdm"]'))
+    lacking = run(project, "lab", PIP_NO_INDEX="0")  # a package that every index has
+    assert lacking.returncode == 3 and "tqdm" in lacking.stderr, "it was fetched from somewhere else"
+    (project / "pyproject.toml").write_text(good)
+    assert run(project, "lab", PIP_NO_INDEX="0").returncode == 0
+    (call,) = calls(project)
+    assert call["data"] == str(project / "data")

@@ -36,7 +36,7 @@ def room(tmp_path_factory):
 def run(room, *command):
     """Run a command in the unpacked bundle, with the network off and only the room's own folder to write to."""
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(room / "home"), "LANG": "C.UTF-8",
-                   "PIP_CONFIG_FILE": os.devnull, "OMP_NUM_THREADS": "1"}  # fmt: skip
+                   "PIP_CONFIG_FILE": os.devnull, "PIP_NO_COMPILE": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip
     wall = ["bwrap", "--unshare-net", "--unshare-pid", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev",
             "--proc", "/proc", "--tmpfs", "/tmp", "--bind", str(room), str(room),
             "--chdir", str(room / "nutshell-course")]  # fmt: skip
