@@ -184,7 +184,7 @@ def speeds(keep: Path) -> dict[str, Any]:
     """Time of one call, dense, masked and shrunk, at batch 1 and 64."""
     dense = checkpoints.load("lenet-300-100").eval()
     images = data.mnist()
-    small = artefact.load(results.folder() / "neuron_pruning.nut").network.eval()
+    small = _loaded(artefact.load(results.folder() / "neuron_pruning.nut").network.state_dict())
     widths = [layer.out_features for layer in linear_layers(small)]
     masked = copy.deepcopy(dense)
     with torch.no_grad():
@@ -192,10 +192,10 @@ def speeds(keep: Path) -> dict[str, Any]:
             masked.get_parameter(f"{name}.weight")[width:] = 0
     caffe = checkpoints.load("lenet-5-caffe").eval()
     emptied = channels.masked(caffe, images, 0)
-    return speed.compare({
-        "lenet-300-100": {"dense": dense, "masked": masked, "shrunk": small},
-        "lenet-5-caffe": {"dense": caffe, "masked": emptied, "shrunk": channels.smaller(emptied)},
-    })  # fmt: skip
+    convolutional = {"dense": caffe, "masked": emptied, "shrunk": channels.smaller(emptied)}
+    return speed.compare({"lenet-300-100": {"dense": dense, "masked": masked, "shrunk": small},
+                          "lenet-5-caffe": convolutional}) | {
+        "lenet-5-caffe_by_layer_microseconds_batch_64": speed.by_layer(convolutional, 64)}  # fmt: skip
 
 
 def dense_network(images: Dataset, seed: int, keep: Path) -> nn.Module:

@@ -48,6 +48,22 @@ def compare(families: Mapping[str, Mapping[str, nn.Module]], image: tuple[int, .
 
 
 @torch.inference_mode()
+def by_layer(networks: Mapping[str, nn.Module], batch: int, image: tuple[int, ...] = (1, 28, 28)) -> dict[str, Any]:
+    """Median microseconds of each layer of networks with the same layers, one after the other."""
+    inputs = dict.fromkeys(networks, torch.randn(batch, *image))
+    found: dict[str, Any] = {}
+    for name, _ in next(iter(networks.values())).named_children():
+        layers = {kind: network.get_submodule(name) for kind, network in networks.items()}
+        times: dict[str, list[float]] = {kind: [] for kind in networks}
+        for _ in range(ROUNDS):
+            for kind, layer in layers.items():
+                times[kind].append(1e6 * _time(layer, inputs[kind], 3))
+        found[name] = {kind: round(statistics.median(own)) for kind, own in times.items()}
+        inputs = {kind: layer(inputs[kind]) for kind, layer in layers.items()}
+    return found
+
+
+@torch.inference_mode()
 def _compare(networks: Mapping[str, nn.Module], inputs: torch.Tensor) -> dict[str, Any]:
     calls = {name: max(5, round(SECONDS / _time(network, inputs, 20))) for name, network in networks.items()}
     times: dict[str, list[float]] = {name: [] for name in networks}
