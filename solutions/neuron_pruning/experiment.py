@@ -118,7 +118,7 @@ def convolutions(keep: Path) -> dict[str, Any]:
     """LeNet-5-Caffe with fewer channels."""
     images = data.mnist()
     dense = prepare(checkpoints.load("lenet-5-caffe")).eval()
-    found: dict[str, list[nn.Module]] = {"masked": [], "shrunk": [], "trained on": []}
+    found: dict[str, list[nn.Module]] = {"dense, trained on alike": [], "masked": [], "shrunk": [], "trained on": []}
     apart = []
     for seed in SEEDS:
         masked = channels.masked(dense, images, seed)
@@ -126,11 +126,12 @@ def convolutions(keep: Path) -> dict[str, Any]:
         with torch.no_grad():
             inputs = images.validation.inputs(slice(1000))
             apart.append(float((masked(inputs) - small(inputs)).abs().max()))
-        for name, network in (("masked", masked), ("shrunk", small),
-                              ("trained on", channels.fine_tuned(small, images, seed))):  # fmt: skip
+        for name, network in (
+            ("dense, trained on alike", tuned(dense, "dense", images, seed, keep)), ("masked", masked),
+            ("shrunk", small), ("trained on", tuned(small, "shrunk", images, seed, keep)),
+        ):  # fmt: skip
             found[name].append(network)
-    tuned = [channels.fine_tuned(dense, images, seed) for seed in SEEDS]
-    rows = {"dense": [dense], "dense, trained on alike": tuned} | found
+    rows = {"dense": [dense]} | found
     return {
         "network": "lenet-5-caffe", "seeds": list(SEEDS), "fine_tuning": vars(channels.FINE_TUNING),
         "widths": channels.WIDTHS, "largest_difference_masked_shrunk": max(apart),
@@ -140,6 +141,19 @@ def convolutions(keep: Path) -> dict[str, Any]:
             "test_error_percent": summary([evaluate(network, images.test)[1] for network in networks]),
         } for name, networks in rows.items()},
     }  # fmt: skip
+
+
+def tuned(network: nn.Module, name: str, images: Dataset, seed: int, keep: Path) -> nn.Module:
+    """The network trained on for a while; not again if it is kept."""
+    file, plan = keep / f"channels-{name}-{seed}.state", f"{channels.FINE_TUNING} {channels.WIDTHS}"
+    if file.exists() and (kept := torch.load(file, weights_only=True))["plan"] == plan:
+        copied = copy.deepcopy(network)
+        copied.load_state_dict(kept["network"])
+        return copied
+    found = channels.fine_tuned(network, images, seed)
+    keep.mkdir(parents=True, exist_ok=True)
+    torch.save({"plan": plan, "network": found.state_dict()}, file)
+    return found
 
 
 def gru(keep: Path) -> dict[str, Any]:
