@@ -14,7 +14,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,19 +35,46 @@ from solutions.quantization.training import FakeQuantized, least_squares_steps, 
 
 COMMAND = "python -m solutions.quantization.experiment"
 SEEDS = (0, 1, 2)
-BITS = (8, 7, 6, 5, 4, 3, 2)
-TRAINED_BITS = (4, 3, 2)
-CALIBRATIONS = (("min-max", 1.0), ("percentile", 0.9999), ("percentile", 0.999), ("least squares", 1.0))
+TESTED_BITS = 4  # of those trained, looked at on the test images
 SEEN = 1000  # training images to calibrate on
-TUNING = {
-    "lenet-300-100": Recipe(epochs=5, learning_rate=5e-4),
-    "lenet-5-caffe": Recipe(epochs=4, learning_rate=3e-4, precision="bfloat16"),
-}
 Summary = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is measured of a network.
+
+    Attributes
+    ----------
+    bits : tuple of int
+        Without training.
+    trained : tuple of int
+        With training.
+    ways : tuple
+        Methods of calibration, with the share that a percentile keeps.
+    tuning : Recipe
+        How training goes on.
+    """
+
+    bits: tuple[int, ...]
+    trained: tuple[int, ...]
+    ways: tuple[tuple[str, float], ...]
+    tuning: Recipe
+
+
+PLANS = {
+    "lenet-300-100": Plan(
+        (8, 7, 6, 5, 4, 3, 2), (4, 3, 2),
+        (("min-max", 1.0), ("percentile", 0.9999), ("percentile", 0.999), ("least squares", 1.0)),
+        Recipe(epochs=5, learning_rate=5e-4)),
+    "lenet-5-caffe": Plan(
+        (8, 5, 4, 3, 2), (4,), (("min-max", 1.0),),
+        Recipe(epochs=1, learning_rate=3e-4, precision="bfloat16")),
+}  # LeNet-5-Caffe takes nine times the multiplications, so less of it is measured
+
+
 @click.command()
-@click.option("--network", type=click.Choice(list(TUNING)), help="Measure this one only; both if left out.")
+@click.option("--network", type=click.Choice(list(PLANS)), help="Measure this one only; both if left out.")
 @click.option("--latency", is_flag=True, help="Measure the times only, on a machine that does nothing else.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), default=Path("trained"), show_default=True,
               help="Folder that keeps trained networks and what was measured of each network.")
@@ -56,17 +83,18 @@ def main(network: str | None, latency: bool, keep: Path) -> None:
     torch.set_num_threads(1)  # the same numbers on every machine, as far as torch can promise it
     images = data.mnist()
     part = "latency" if latency else "accuracy"
-    for name in (network,) if network else TUNING:
+    for name in (network,) if network else PLANS:
         found = times(name, images) if latency else measured(name, images, keep)
         file = keep / "quantization" / f"{name}-{part}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(found), encoding="utf-8")
     content = {name: {part: json.loads(file.read_text(encoding="utf-8"))
                       for part in ("accuracy", "latency")
-                      if (file := keep / "quantization" / f"{name}-{part}.json").exists()} for name in TUNING}
+                      if (file := keep / "quantization" / f"{name}-{part}.json").exists()}
+               for name in PLANS if (keep / "quantization" / f"{name}-accuracy.json").exists()}
     saved = results.save(
         "quantization", command=COMMAND, data=images.name, seeds=list(SEEDS), calibration_images=SEEN,
-        onnx_runtime=onnxruntime.__version__, tuning={name: vars(recipe) for name, recipe in TUNING.items()},
+        onnx_runtime=onnxruntime.__version__, tuning={name: vars(PLANS[name].tuning) for name in content},
         networks=content)
     click.echo(str(saved))
 
@@ -86,9 +114,8 @@ def measured(name: str, images: Dataset, keep: Path) -> dict[str, Any]:
 
     found: dict[str, Any] = {"parameters": sum(p.numel() for p in dense[0].parameters()),
                              "dense_validation_error_percent": summary(errors(dense, images.validation))}
-    found["bits"] = [once(f"bits-{bits}", partial(row_of_bits, bits, dense, images, seen)) for bits in BITS]
     found["calibration"] = [once(f"calibration-{number}", partial(calibration, *way, dense, images, seen))
-                            for number, way in enumerate(CALIBRATIONS)]
+                            for number, way in enumerate(PLANS[name].ways)]
     best = min(found["calibration"], key=lambda row: row["validation_error_percent"]["mean"])
     truth = Answers.of(dense, images.test)
     found["dense_test_error_percent"] = summary(truth.errors())
@@ -96,6 +123,7 @@ def measured(name: str, images: Dataset, keep: Path) -> dict[str, Any]:
         dense, [convert(network, seen, best["method"], best["share"]) for network in dense], images, truth, seen))
     found["int8"] |= {"method": best["method"], "share": best["share"]}
     found["trained"] = trained(name, dense, images, seen, truth, keep)
+    found["bits"] = [once(f"bits-{bits}", partial(row_of_bits, bits, dense, images, seen)) for bits in PLANS[name].bits]
     return found
 
 
@@ -224,11 +252,11 @@ def trained(name: str, dense: list[nn.Module], images: Dataset, seen: Tensor, tr
     rows: list[dict[str, Any]] = [
         {"bits": 32, "validation_error_percent": summary(errors(alike, images.validation))}
         | Answers.of(alike, images.test).against(truth)]
-    for bits in TRAINED_BITS:
+    for bits in PLANS[name].trained:
         networks: list[nn.Module] = [FakeQuantized(network, seen, bits) for network in dense]
         tune(networks, name, str(bits), images, keep)
         row: dict[str, Any] = {"bits": bits, "validation_error_percent": summary(errors(networks, images.validation))}
-        rows.append(row | (Answers.of(networks, images.test).against(truth) if bits == TRAINED_BITS[0] else {}))
+        rows.append(row | (Answers.of(networks, images.test).against(truth) if bits == TESTED_BITS else {}))
         click.echo(json.dumps(rows[-1]))
     return rows
 
@@ -237,7 +265,7 @@ def tune(networks: list[nn.Module], name: str, kind: str, images: Dataset, keep:
     """Train on in place."""
     for seed, network in zip(SEEDS, networks, strict=True):
         state = keep / "quantization" / f"{name}-{kind}-{seed}.state"
-        train(network, images, TUNING[name], seed, resume=state, progress=False)
+        train(network, images, PLANS[name].tuning, seed, resume=state, progress=False)
 
 
 def times(name: str, images: Dataset) -> list[dict[str, Any]]:

@@ -134,7 +134,7 @@ def convert(network: nn.Module, seen: Tensor, method: str = "min-max", share: fl
             x = nn.functional.linear(x.flatten(1), weight, bias) if weight.ndim == 2 else nn.functional.conv2d(
                 x, weight, bias)
             x = x.relu() if relu else x
-        low, high = calibrate(x, method=method, share=share)
+        low, high = calibrate(x if method == "min-max" else sampled(x), method=method, share=share)
         after = quantization_parameters(low, high)
         x = nn.functional.max_pool2d(x, pool) if pool > 1 else x
         layers.append(_layer(weight, bias, grid, after, pool))
@@ -151,6 +151,17 @@ def _layer(weight: Tensor, bias: Tensor, before: Grid, after: Grid, pool: int) -
     whole = torch.round(bias.double() / steps).to(torch.int32)
     multiplier, shift = fixed_point_multiplier(steps / after[0])
     return IntegerLayer(q, whole, multiplier, shift, scale, before, after, pool)
+
+
+def sampled(values: Tensor, most: int = 300_000) -> Tensor:
+    """Every so many of the numbers, so that there are no more than ``most``: enough to choose a range by.
+
+    Examples
+    --------
+    >>> sampled(torch.arange(10), most=4)
+    tensor([0, 3, 6, 9])
+    """
+    return values.flatten()[:: max(1, -(-values.numel() // most))]
 
 
 def steps_of(network: nn.Module) -> list[tuple[Tensor, Tensor, bool, int]]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from solutions.quantization.integer_network import steps_of
+from solutions.quantization.integer_network import sampled, steps_of
 from solutions.quantization.reference import calibrate, quantization_parameters
 
 SEARCH = 60  # step sizes tried for each output when training begins
@@ -85,7 +85,7 @@ class FakeQuantized(nn.Module):
             self.weight_steps.append(nn.Parameter(least_squares_steps(weight, bits).log().flatten()))
             with torch.no_grad():
                 x = self._layer(x, weight, bias, relu, pool)
-            low, high = calibrate(x, self.activation_bits, "least squares")
+            low, high = calibrate(sampled(x), self.activation_bits, "least squares")
             step, zero = quantization_parameters(low, high, self.activation_bits)
             self.steps.append(nn.Parameter(torch.tensor([step]).log()))
             self.zeros.append(zero)

@@ -44,6 +44,8 @@ def test_rounding_and_clipping_add_up():
         assert found["rounding"] + found["clipping"] == pytest.approx(float(((grid.at(values) - values) ** 2).mean()))
         assert found["rounding"] <= grid.scale**2 / 4 * (1 + 1e-9)
     assert found["clipping"] == found["clipped"] == 0
+    apart = quantization.Grid(1.0, 0, 2).errors(torch.tensor([3.25, 3.75], dtype=torch.float64))
+    assert (apart["clipped"], apart["rounding"], apart["clipping"]) == (0.5, 0.03125, 0.28125)
 
 
 def test_with_bits_leaves_the_network_alone_and_keeps_few_levels():
