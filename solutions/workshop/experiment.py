@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,8 @@ def products() -> dict[str, Any]:
         bits_left, bits_right = pack_signs(left), pack_signs(right)
         if not np.array_equal(packed_product(bits_left, bits_right, inputs), left @ right.T):
             raise AssertionError("The packed product isn't the float one.")
-        float_us = shortest(lambda signs=signs, weights=weights: signs @ weights.T)
-        packed_us = shortest(lambda a=bits_left, b=bits_right, n=inputs: packed_product(a, b, n))
+        float_us = shortest(partial(torch.matmul, signs, weights.T))
+        packed_us = shortest(partial(packed_product, bits_left, bits_right, inputs))
         sizes = {"float_bytes": right.nbytes, "packed_bytes": bits_right.nbytes}
         rows.append({"images": images, "inputs": inputs, "outputs": outputs, "float_us": float_us,
                      "packed_us": packed_us, **sizes})  # fmt: skip
