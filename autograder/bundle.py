@@ -49,7 +49,7 @@ class Bundle:
 
 def collect(
     course: Path, sources: Iterable[Source], *, solutions: bool = False, wheels: Path | None = None,
-    data: Path | None = None,
+    data: Path | None = None, archive: str = "nutshell.zip",
 ) -> Bundle:  # fmt: skip
     """Choose what goes into a bundle.
 
@@ -63,6 +63,8 @@ def collect(
         Whether solutions, hidden checks and the grader go with it.
     wheels, data : Path, optional
         Folders of wheels, and of data sets in their publishers' layouts.
+    archive : str
+        Name of the archive, for the readme in it.
 
     Raises
     ------
@@ -78,7 +80,7 @@ def collect(
         if path.suffix == ".ipynb" and edited_by_hand(nbformat.read(path, as_version=nbformat.NO_CONVERT)):
             raise Refused(f"{name} isn't as it was released. Run: nutshell release")
     files |= _results(course, [path for name, path in files.items() if name.startswith("course/")])
-    texts = {"README.md": readme(solutions, wheels is not None, data is not None).encode()}
+    texts = {"README.md": readme(archive, solutions, wheels is not None, data is not None).encode()}
     if solutions:
         texts |= {name: content for source in sources for name, content in solved(source, course).items()}
     else:
@@ -151,7 +153,7 @@ def lay_out(name: str, folder: Path) -> str:
     return f"Data: {copy.name}, {sum(content.nbytes for content in copy.contents.values()) / 1e6:,.0f} MB."
 
 
-def readme(solutions: bool, wheels: bool, data: bool) -> str:
+def readme(archive: str, solutions: bool, wheels: bool, data: bool) -> str:
     """The text that a bundle begins with."""
     tag = f"Python {'.'.join(platform.python_version_tuple()[:2])} on {sysconfig.get_platform()}"
     needs = f"{tag}, for which the packages in `wheels/` were fetched" if wheels else "Python 3.11 or newer"
@@ -165,7 +167,7 @@ def readme(solutions: bool, wheels: bool, data: bool) -> str:
         f"Three commands, with {needs}:",
         "",
         "```",
-        "unzip nutshell.zip",
+        f"unzip {archive}",
         f"cd {ROOT}",
         "python3 start.py lab",
         "```",

@@ -46,7 +46,7 @@ def bundle(
             extras = ["instructor"] if solutions else []
             wheels = wheelhouse.fetch(course, extras, wheels, said=lambda line: click.echo(line, err=True))
         found = bundles.collect(course, bundles.chosen_units(), solutions=solutions, data=data,
-                                wheels=wheels if offline else None)  # fmt: skip
+                                wheels=wheels if offline else None, archive=output.name)  # fmt: skip
         size = bundles.write(found, output)
     count = len(found.files) + len(found.texts)
     if as_json:

@@ -121,7 +121,7 @@ def test_the_readme_has_three_commands(packed):
     for kind in packed:
         commands = re.search(r"```\n(.*?)```", packed[kind]["README.md"], re.DOTALL)[1].splitlines()
         assert len(commands) == 3 and commands[-1] == "python3 start.py lab"
-    assert "solved/" not in packed["learners"]["README.md"]
+    assert "unzip learners.zip" in packed["learners"]["README.md"] and "solved/" not in packed["learners"]["README.md"]
 
 
 @pytest.fixture
