@@ -30,7 +30,7 @@ from solutions.quantization.small_resnet import (
 
 INPUT = (3, 32, 32)
 PLAN = Plan(keep=0.3, epochs=4, rounded_from=0.5, ramp=(0.0, 0.5), batch_size=16, precision="float32")
-FILES = ("resnet-20-int8",)
+FILES = ("resnet-20-int8", "resnet-20")
 
 
 def network(seed: int = 0, widths=(4, 8, 16)) -> nn.Module:
@@ -253,3 +253,10 @@ def test_the_file_committed_is_what_its_results_say(found, name):
                   images.test.std)
     wrong = int((~hits(read.network, first, batch=250)).sum())
     assert abs(wrong - row["first_wrong"][0]) <= 1  # another processor may round one image to the other side
+
+
+def test_the_plan_of_the_results_is_the_one_that_is_run_today(found):
+    assert Plan(**{**found["rows"]["resnet-20"]["plan"], "ramp": tuple(found["rows"]["resnet-20"]["plan"]["ramp"])}
+                ) == resnet_20.PLAN
+    assert found["rows"]["resnet-20"]["seeds"][0] == 0
+    assert found["command"] == resnet_20.COMMAND
