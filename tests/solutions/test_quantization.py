@@ -311,7 +311,7 @@ def test_coarse_weights_get_no_marks():
 def test_reference_results_are_reached():
     found = results.load("quantization")
     assert found["data"] == "mnist" and len(found["seeds"]) >= 3
-    assert "lenet-300-100" in found["networks"]
+    assert set(found["networks"]) == {"lenet-300-100", "lenet-5-caffe"}
     for name, measured in found["networks"].items():
         accuracy = measured["accuracy"]
         int8 = accuracy["int8"]
