@@ -258,5 +258,5 @@ def test_the_file_committed_is_what_its_results_say(found, name):
 def test_the_plan_of_the_results_is_the_one_that_is_run_today(found):
     assert Plan(**{**found["rows"]["resnet-20"]["plan"], "ramp": tuple(found["rows"]["resnet-20"]["plan"]["ramp"])}
                 ) == resnet_20.PLAN
-    assert found["rows"]["resnet-20"]["seeds"][0] == 0
+    assert len(found["rows"]["resnet-20"]["seeds"]) >= 3
     assert found["command"] == resnet_20.COMMAND
