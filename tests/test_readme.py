@@ -27,9 +27,75 @@ def table() -> str:
         f"dense {_shown(best['dense_test_error_percent'])} %, three seeds",
         low_rank["command"],
     ))
-    rows += grading_rows()
+    rows += [*pruning_rows(), *quantization_rows(), *small_files(), *grading_rows()]
     lines = ["| what | figure | regenerate with |", "|---|---|---|"]
     return "\n".join(lines + [f"| {what} | {figure} | `{command}` |" for what, figure, command in rows])
+
+
+def pruning_rows() -> list[tuple[str, str, str]]:
+    """Weights and neurons taken out of LeNet-300-100."""
+    weights, neurons = results.load("weight_pruning"), results.load("neuron_pruning")
+    rows = []
+    for part, words in (("rates", ""), ("shifts", ", images shifted by a pixel")):
+        found = weights[part]["reference"]
+        alike = weights[part]["dense_alike"]["test_error_percent"]
+        rows.append((
+            f"LeNet-300-100, weights pruned{words}, on {weights['data']}",
+            f"{found['rate']:.1f}× fewer parameters; test error {_shown(found['test_error_percent'])} %, "
+            f"dense trained alike {_shown(alike)} %, three seeds",
+            weights["command"],
+        ))
+    found = neurons["neurons"]["rows"]["trained on"]
+    dense = neurons["neurons"]["rows"]["dense"]
+    rate = sum(dense["parameters"]) / sum(found["parameters"])
+    rows.append((
+        "LeNet-300-100, neurons pruned, on mnist",
+        f"layers {rate:.1f}× smaller; test error {_shown(found['test_error_percent'])} %, "
+        f"dense {_shown(dense['test_error_percent'])} %, three seeds",
+        neurons["command"],
+    ))
+    recurrent = neurons["recurrent"]
+    rows.append((
+        "GRU on mnist row by row, 90 % of its weights pruned",
+        f"test error {_shown(recurrent['rows']['sparse']['test_error_percent'])} %, "
+        f"dense {_shown(recurrent['rows']['dense']['test_error_percent'])} %, three seeds",
+        neurons["command"],
+    ))
+    return rows
+
+
+def quantization_rows() -> list[tuple[str, str, str]]:
+    """ResNet-20's weights in 8 bits, and made ten times smaller."""
+    found = results.load("resnet_20")
+    rows = []
+    for name, words in (("resnet-20-int8", "weights in 8 bits"), ("resnet-20", "pruned and quantized")):
+        row = found["rows"][name]
+        seeds = f", {len(row['bytes'])} orders of the images" if len(row["bytes"]) > 1 else ""
+        rows.append((
+            f"ResNet-20 on {found['data']}, {words}",
+            f"file {_mean(row['rate']):.1f}× smaller than fp32; test error {_mean(row['error_percent']):.2f} %, "
+            f"dense {found['dense']['error_percent']:.2f} %{seeds}",
+            found["command"],
+        ))
+    return rows
+
+
+def small_files() -> list[tuple[str, str, str]]:
+    """The files of unit 07."""
+    found = results.load("deep_compression")
+    return [
+        (
+            f"{name}.nut on {found['data']}",
+            f"file {_mean(row['rate']):.1f}× smaller than fp32; "
+            f"test error {_shown(row['summary']['error_percent'])} %, dense trained alike {_mean(row['dense_error_percent']):.2f} %, {len(row['seeds'])} seeds",
+            found["command"],
+        )
+        for name, row in found["rows"].items()
+    ]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
 
 
 def grading_rows() -> list[tuple[str, str, str]]:
