@@ -87,7 +87,8 @@ def small_files() -> list[tuple[str, str, str]]:
         (
             f"{name}.nut on {found['data']}",
             f"file {_mean(row['rate']):.1f}× smaller than fp32; "
-            f"test error {_shown(row['summary']['error_percent'])} %, dense trained alike {_mean(row['dense_error_percent']):.2f} %, {len(row['seeds'])} seeds",
+            f"test error {_shown(row['summary']['error_percent'])} %, "
+            f"dense trained alike {_mean(row['dense_error_percent']):.2f} %, {len(row['seeds'])} seeds",
             found["command"],
         )
         for name, row in found["rows"].items()
