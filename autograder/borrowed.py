@@ -14,8 +14,8 @@ from nutshell.errors import WrongUse
 KIND = "borrowed weights"
 NAMED = 5  # classmates that words name, at most
 INNOCENT = (
-    "Whoever cuts the shipped network to the same size and trains no further gets equal weights too: ask before you "
-    "judge."
+    "Whoever runs the lab's cells as they stand gets equal weights too, and so does whoever cuts the shipped network "
+    "to the same size and trains no further: ask before you judge."
 )
 
 
@@ -52,9 +52,9 @@ def borrowed(
         for file, weights in sorted(handed_in[student].items()):
             sources = _others(owners[weights], student)
             if weights in shipped:
-                sources = [f"{shipped[weights]}, which ships with the course", *sources]
+                sources = [f"{shipped[weights]} (it ships with the course)", *sources]
             if sources:
-                found[student].append(Flag(KIND, file, f"its weights are those of {', '.join(sources)}. {INNOCENT}"))
+                found[student].append(Flag(KIND, file, f"its weights are those of {_listed(sources)}. {INNOCENT}"))
     return dict(found)
 
 
@@ -117,3 +117,7 @@ def _others(owners: Mapping[str, None], student: str) -> list[str]:
     shown = [other for other in islice(owners, NAMED + 1) if other != student][:NAMED]
     more = len(owners) - 1 - len(shown)
     return [*shown, f"{more} more"] if more else shown
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -206,14 +206,21 @@ def test_equal_weights_name_whose_they_are():
     found = flags.borrowed(class_, {"3": "the trained lenet-300-100"})
     assert set(found) == {"ada", "cleo", "emil"}
     assert "cleo" in found["ada"][0].words and "ada" in found["cleo"][0].words and found["ada"][0].about == "a.nut"
-    assert "the trained lenet-300-100, which ships with the course" in found["emil"][0].words
+    assert "the trained lenet-300-100 (it ships with the course)" in found["emil"][0].words
     assert all(flag.kind == "borrowed weights" and "ask before you judge" in flag.words for (flag,) in found.values())
 
 
 def test_a_class_of_copies_names_a_few():
     found = flags.borrowed({f"s{number:02}": {"a.nut": "same"} for number in range(20)}, {})
-    assert len(found) == 20 and "s01, s02, s03, s04, s05, 14 more" in found["s00"][0].words
-    assert "s00, s01, s02, s03, s04, 14 more" in found["s19"][0].words
+    assert len(found) == 20 and "s01, s02, s03, s04, s05 and 14 more" in found["s00"][0].words
+    assert "s00, s01, s02, s03, s04 and 14 more" in found["s19"][0].words
+
+
+def test_a_shipped_network_that_classmates_have_too_is_told_from_their_names():
+    found = flags.borrowed({"ada": {"a.nut": "1"}, "ben": {"a.nut": "1"}}, {"1": "results/workshop.nut"})
+    words = found["ada"][0].words
+    assert words.startswith("its weights are those of results/workshop.nut (it ships with the course) and ben. ")
+    assert "runs the lab's cells as they stand" in words
 
 
 def test_one_learners_two_files_are_not_borrowed():
