@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from autograder.class_findings import Message, Messages, by_status
@@ -204,17 +205,16 @@ class BudgetTally:
 
 
 def reference_result(budget: Budget) -> BudgetResult | str:
-    """The course's own result, ``results/<file>``, measured here, or why it isn't; nothing is downloaded for it."""
-    from nutshell import results
+    """The course's own result, measured here, or why it isn't; nothing is downloaded for it."""
     from nutshell.budget import judge
     from nutshell.data import source_of
     from nutshell.data.sources import cache_folder, data_folder, locate
     from nutshell.errors import NutshellError
 
     try:
-        kept = results.folder() / budget.file
-        if not kept.is_file():
-            return f"there is no {kept}"
+        kept = own_result(budget)
+        if kept is None:
+            return f"results/ has no {budget.file}"
         places = [place for place in (data_folder(), cache_folder()) if place is not None]
         if not any(locate(source_of(budget.data), place) for place in places):
             return f"{budget.data} isn't on this machine; nutshell data fetch {budget.data} gets it"
@@ -222,6 +222,14 @@ def reference_result(budget: Budget) -> BudgetResult | str:
     except NutshellError as error:
         return str(error)
     return result.reason or result
+
+
+def own_result(budget: Budget) -> Path | None:
+    """The course's own result for a budget: ``results/<file>``, else its topology's, ``results/<topology>.nut``."""
+    from nutshell import results
+
+    places = (results.folder() / budget.file, results.folder() / f"{budget.topology}.nut")
+    return next((place for place in places if place.is_file()), None)
 
 
 def _column(limit: Limit) -> Column:

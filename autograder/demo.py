@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from autograder import classroom, grading, isolation, settings, units
 from autograder.answers import not_given, text_of
+from autograder.class_budgets import own_result
 from autograder.notebooks import source_notebook, to_bytes
 from autograder.ready import STAND_INS
 from autograder.stubs import BEGIN, END
@@ -133,15 +134,15 @@ def _newer(path: Path, than: Path) -> bool:
 
 
 def hand_in(budget: Budget, path: Path, right: bool) -> None:
-    """Put a network beside a submission: the unit's reference result, ``results/<file>``, or one a little too large.
+    """Put a network beside a submission: the course's own result, or one that is too large.
 
-    Where the reference result isn't there, a low-rank form of the shipped network stands in for it.
+    Where there is no result of the course, a low-rank form of the shipped network stands in for it.
     """
-    from nutshell import artefact, checkpoints, results
+    from nutshell import artefact, checkpoints
     from nutshell.models import INPUT_SHAPES
 
-    kept = results.folder() / budget.file
-    if right and kept.is_file():
+    kept = own_result(budget)
+    if right and kept:
         shutil.copy(kept, path)
         return
     network = checkpoints.load(budget.topology)

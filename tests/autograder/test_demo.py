@@ -65,6 +65,16 @@ def test_hand_ins_of_unit_03_are_right_and_a_little_too_large(tmp_path):
         assert (result.points == budget.points) is right and result.points > 0, result
 
 
+@pytest.mark.parametrize("unit", [name for name in units.names() if units.load(name).unit.budgets])
+def test_who_is_all_right_is_within_every_budget_and_who_is_partly_wrong_is_not(unit, tmp_path):
+    (budget,) = units.load(unit).unit.budgets
+    points = []
+    for right in (True, False):
+        demo.hand_in(budget, tmp_path / budget.file, right=right)
+        points.append(judge(budget, tmp_path / budget.file, part="validation").points)
+    assert points[0] == budget.points > points[1]
+
+
 def test_report_is_plain_data():
     report = demo.Report(Path("demo"), marks=[demo.Mark("ada", "tiny", "half", 1.5, 2)])
     assert report.as_data()["marks"] == [dict(student="ada", unit="tiny", name="half", points=1.5, possible=2)]
