@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from nutshell.plots import PALETTE, axes
 from nutshell.wire.running import OK
@@ -121,6 +121,7 @@ def budget_picture(budget: "BudgetReport") -> str:
         panel.set(ylabel=f"accuracy on the {part} images, %", ylim=(low, high))
         if _is_log(window):
             panel.set_xscale("log")
+            panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         panel.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
         panel.figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
@@ -165,7 +166,7 @@ def _window(budget: "BudgetReport") -> Window:
 
 
 def _is_log(window: Window) -> bool:
-    return window[0] > 0 and window[1] / window[0] > 20
+    return window[0] > 0 and window[1] / window[0] > 8
 
 
 def _across(size: float, window: Window) -> float:
@@ -226,7 +227,7 @@ def _draw_best(panel: Axes, budget: "BudgetReport", window: Window) -> None:
                alpha=0.6, zorder=2, label="nobody is both smaller and more accurate")
     named: list[tuple[float, float]] = []
     _, _, low, high = window
-    for network in sorted(best, key=lambda one: (-one.points, -one.accuracy)):
+    for network in sorted(best, key=lambda one: (-one.points, one.size)):  # the smallest within all limits first
         x, y = _inside(network, window)
         across, up = _across(x, window), (y - low) / (high - low)
         far = all(abs(across - a) > 0.15 or abs(up - b) > 0.06 for a, b in named)

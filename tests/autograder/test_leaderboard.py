@@ -3,11 +3,14 @@
 import base64
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from autograder import leaderboard as boards
+from autograder.class_budgets import Network, _with_best
+from autograder.class_pictures import budget_picture
 from autograder.commands.leaderboard import leaderboard as command
 from nutshell import artefact, budget, models
 from nutshell.checks import Budget, Limit
@@ -54,6 +57,16 @@ def test_small_files_inside_the_limit_come_first(room):
     assert ada.bytes == (room / "ada.nut").stat().st_size and ada.rate == pytest.approx(1_066_440 / ada.bytes)
     assert ada.points == 4 and ben.points == 0
     assert [name for name, _ in board.refused] == ["eve"]
+
+
+def test_who_leads_is_named_and_a_wide_range_of_sizes_has_round_marks(room):
+    report = boards.Room(room, BUDGET).board().report
+    places = dict(ada=(12_000.0, 98.4), ben=(13_000.0, 98.5), cleo=(250_000.0, 98.45))  # ada and ben are too close
+    networks = [Network(name, "OK", 4, {}, {}, size, accuracy) for name, (size, accuracy) in places.items()]
+    text = base64.b64decode(budget_picture(replace(report, networks=tuple(_with_best(networks)))).split(",")[1]
+                            .split('"')[0]).decode()  # fmt: skip
+    assert ">ada<" in text and ">ben<" not in text
+    assert all(f">{mark}<" in text for mark in ("20,000", "50,000", "100,000", "200,000"))
 
 
 def test_over_the_limit_the_error_decides_and_equals_share_a_place(room):
