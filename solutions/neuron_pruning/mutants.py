@@ -62,6 +62,13 @@ def penalties_of_the_last_layer(weights):
     return li, lo
 
 
+@mutant("li_lo_penalty")
+def penalties_of_rows_twice(weights):
+    """Takes rows for both"""
+    both = sum(w.flatten(1).norm(dim=1).sum() for w in weights)
+    return both, both
+
+
 @alternative("li_lo_penalty")
 def penalties_by_loops(weights):
     """Neuron by neuron"""
@@ -147,6 +154,28 @@ def threshold_of_any_sign(weight, threshold, dim=0):
     return weight * (1 - threshold / _lengths(weight, dim).clamp_min(1e-30)).clamp_min(0)
 
 
+@mutant("group_soft_threshold")
+def threshold_in_place(weight, threshold, dim=0):
+    """Changes the weights that it is given"""
+    _not_negative(threshold)
+    return weight.mul_((1 - threshold / _lengths(weight, dim).clamp_min(1e-30)).clamp_min(0))
+
+
+@mutant("group_soft_threshold")
+def threshold_with_a_small_number(weight, threshold, dim=0):
+    """Adds something to the length against a division by zero: none is quite as long as it should be"""
+    _not_negative(threshold)
+    return weight * (1 - threshold / (_lengths(weight, dim) + 1e-8)).clamp_min(0)
+
+
+@mutant("group_soft_threshold")
+def threshold_by_point(weight, threshold, dim=0):
+    """Each point of a kernel is a group of its own"""
+    _not_negative(threshold)
+    lengths = weight.norm(dim=1 - dim, keepdim=True)
+    return weight * torch.where(lengths > threshold, 1 - threshold / lengths, 0)
+
+
 @alternative("group_soft_threshold")
 def threshold_by_unit_vectors(weight, threshold, dim=0):
     """Direction times the shorter length"""
@@ -222,6 +251,20 @@ def dead_are_the_living(weight, bias, following):
     """Marks those that stay"""
     dead = (weight == 0).all(1) | (following == 0).all(0)
     return ~dead, following[:, dead] @ bias[dead].relu()
+
+
+@mutant("dead_neurons")
+def dead_by_sums(weight, bias, following):
+    """Takes weights that add up to zero for none"""
+    dead = (weight.sum(1) == 0) | (following.sum(0) == 0)
+    return dead, following[:, dead] @ bias[dead].relu()
+
+
+@mutant("dead_neurons")
+def dead_below_a_billionth(weight, bias, following):
+    """Takes very short rows and columns for empty ones"""
+    dead = (weight.norm(dim=1) < 1e-9) | (following.norm(dim=0) < 1e-9)
+    return dead, following[:, dead] @ bias[dead].relu()
 
 
 @alternative("dead_neurons")
@@ -316,6 +359,66 @@ def shrink_takes_inputs_too(weights, biases):
     while any([_take_out(weights, biases, layer) for layer in range(len(weights) - 1)]):
         pass
     weights[0] = weights[0][:, (weights[0] != 0).any(0)]
+    return weights, biases
+
+
+@mutant("shrink_linear")
+def shrink_by_sums(weights, biases):
+    """Takes weights that add up to zero for none"""
+    weights, biases = list(weights), list(biases)
+    before = None
+    while before != (before := [len(bias) for bias in biases]):
+        for layer in range(len(weights) - 1):
+            live = (weights[layer].sum(1) != 0) & (weights[layer + 1].sum(0) != 0)
+            biases[layer + 1] = biases[layer + 1] + weights[layer + 1][:, ~live] @ biases[layer][~live].relu()
+            weights[layer], biases[layer] = weights[layer][live], biases[layer][live]
+            weights[layer + 1] = weights[layer + 1][:, live]
+    return weights, biases
+
+
+@mutant("shrink_linear")
+def shrink_in_the_given_lists(weights, biases):
+    """Writes into the lists that it is given"""
+    while any([_take_out(weights, biases, layer) for layer in range(len(weights) - 1)]):
+        pass
+    return weights, biases
+
+
+@mutant("shrink_linear")
+def shrink_adds_to_given_biases(weights, biases):
+    """Folds with +=, into the caller's own biases"""
+    small, folded = list(weights), list(biases)
+    for layer in range(len(small) - 1):
+        dead = (small[layer] == 0).all(1) | (small[layer + 1] == 0).all(0)
+        folded[layer + 1] += small[layer + 1][:, dead] @ folded[layer][dead].relu()
+    small, folded = list(weights), list(biases)
+    while any([_take_out(small, folded, layer, fold=False) for layer in range(len(small) - 1)]):
+        pass
+    return small, folded
+
+
+@mutant("shrink_linear")
+def shrink_leaves_one_neuron(weights, biases):
+    """Never empties a layer"""
+    weights, biases = list(weights), list(biases)
+    before = None
+    while before != (before := [len(bias) for bias in biases]):
+        for layer in range(len(weights) - 1):
+            dead = (weights[layer] == 0).all(1) | (weights[layer + 1] == 0).all(0)
+            dead[0] &= not dead.all()
+            biases[layer + 1] = biases[layer + 1] + weights[layer + 1][:, dead] @ biases[layer][dead].relu()
+            weights[layer], biases[layer] = weights[layer][~dead], biases[layer][~dead]
+            weights[layer + 1] = weights[layer + 1][:, ~dead]
+    return weights, biases
+
+
+@alternative("shrink_linear")
+def shrink_forth_and_back(weights, biases):
+    """One pass to the last layer for who is fed, one back for who is read: more is never needed"""
+    weights, biases = [w.clone() for w in weights], [b.clone() for b in biases]
+    layers = range(len(weights) - 1)
+    for layer in [*layers, *reversed(layers)]:
+        _take_out(weights, biases, layer)
     return weights, biases
 
 
@@ -425,6 +528,30 @@ def channels_interleaved(weight, bias, following, following_bias, padding=0, rel
     mixed = following.reshape(len(following), -1, len(weight)).transpose(1, 2).flatten(1)
     w, b, kept, shifted = _shrink(weight, bias, mixed, following_bias, padding, relu)
     return w, b, kept.reshape(len(following), len(w), -1).transpose(1, 2).flatten(1), shifted
+
+
+@mutant("shrink_convolution")
+def channels_by_sums(weight, bias, following, following_bias, padding=0, relu=True):
+    """Takes kernels that add up to zero for empty ones"""
+    silent = weight.sum((1, 2, 3)) == 0
+    return _shrink(torch.where(silent[:, None, None, None], 0, weight), bias, following, following_bias, padding, relu)
+
+
+@mutant("shrink_convolution")
+def channels_add_to_the_given_bias(weight, bias, following, following_bias, padding=0, relu=True):
+    """Folds with +=, into the caller's own bias"""
+    small = _shrink(weight, bias, following, torch.zeros_like(following_bias), padding, relu)
+    following_bias += small[3]
+    return *small[:3], following_bias
+
+
+@mutant("shrink_convolution")
+def channels_negative_are_silent(weight, bias, following, following_bias, padding=0, relu=True):
+    """At a padded border a bias of 0 or below counts as 0, also without ReLU"""
+    if padding and not relu:
+        silent = (weight == 0).flatten(1).all(1) & (bias <= 0)
+        return _shrink(weight, torch.where(silent, 0, bias), following, following_bias, padding, relu)
+    return _shrink(weight, bias, following, following_bias, padding, relu)
 
 
 @alternative("shrink_convolution")

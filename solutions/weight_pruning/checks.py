@@ -87,6 +87,10 @@ def threshold_of_q_deviations(learner, reference, rng):
     far = torch.tensor([[14.0, 9.0, 11.0, 6.0], [10.2, 12.0, 8.0, 9.8]])  # from zero, and near their mean
     for q, want in ((1.0, 8), (3.5, 6)):
         _check_threshold(learner, far, q, want)
+    kept = int(_mask(learner.magnitude_mask(torch.tensor([0.0, 2.0, -1.0, 0.0]), q=0.0), (4,)).sum())
+    expect.equal(kept, 4, "the number of weights kept of [0, 2, −1, 0] at q = 0",
+                 causes={"Weights exactly at the threshold go: they stay.": 2},
+                 next_step="What is the threshold at q = 0, and is any magnitude below it?")
 
 
 @check("magnitude_mask", weight=0.5)
@@ -199,6 +203,12 @@ def scans_weights_and_not_biases(learner, reference, rng):
                  causes={"Biases are scanned too: they have one axis.":
                          [name for name, _ in network.named_parameters()]},
                  next_step="See what network.named_parameters() gives, and how many axes each has.")
+    network = nn.Sequential(nn.Linear(10, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 4))
+    found = _scan(learner, network, inputs, labels, [0.5])
+    expect.equal(list(found), ["0.weight", "3.weight"], "the names in a network with a normalisation inside",
+                 causes={"The scale of a normalisation is called weight, too, but it has a single axis.":
+                         ["0.weight", "1.weight", "3.weight"]},
+                 next_step="Go by the number of axes, not by the name or the place.")
 
 
 @check("sensitivity_scan", weight=2)
@@ -389,6 +399,8 @@ def _trained(learner, network, masks, batches, optimiser) -> dict[str, Tensor]:
 
 
 def _why_grown(network, trained, name, mask) -> str:
+    if mask.any() and not trained[name][mask].any():
+        return "The other ones are zero: True means that a weight stays."
     before, after = network.get_parameter(name).detach()[~mask], trained[name][~mask]
     shrunk = (after / before).median()  # weight decay shrinks all of them alike
     if torch.allclose(after, shrunk * before, rtol=1e-3, atol=1e-6) and shrunk > 0:
@@ -402,18 +414,26 @@ def _check_training(learner, network, masks, batches, optimiser):
     whole = {name: torch.ones_like(value, dtype=torch.bool) for name, value in want.items()}
     last = {name: plain[name] * (masks | {n: m for n, m in whole.items() if n not in masks})[name] for name in plain}
     got = _trained(learner, network, masks, batches, optimiser)
-    cause = "In some step the masked weights were still at work: the first one, perhaps." if masks else ""
     grown = [name for name, mask in masks.items() if (got[name][~mask] != 0).any()]
+    cause = ""
     if all(torch.equal(got[name], value) for name, value in network.named_parameters()):
         cause = "Nothing was trained."
     elif grown:
         cause = _why_grown(network, got, grown[0], masks[grown[0]])
     elif masks and _alike(got, last):
         cause = "Masked only at the end: until then the whole network was trained."
+    elif masks and _alike(got, _masked_late(network, masks, batches, optimiser)):
+        cause = "In the first step the masked weights were still at work."
     elif _alike(got, _kept_alone(network, masks, batches[:1], optimiser)) and len(batches) > 1:
         cause = "Only the first batch was used."
     elif _alike(got, _kept_alone(network, masks, batches, optimiser, clear=False)):
         cause = "Gradients of earlier batches are still there: each step must begin without them."
+    elif _alike(got, _kept_alone(network, masks, batches, optimiser, anew=True)):
+        cause = "The optimiser is made anew for each batch, and so it forgets its momentum."
+    elif _alike(got, _kept_alone(network, masks, batches * 2, optimiser)):
+        cause = "The batches were gone through twice."
+    elif _alike(got, _kept_alone(network, masks, batches, optimiser, reduction="sum")):
+        cause = "The loss is the sum over a batch: cross-entropy is its mean."
     elif any(torch.equal(got[name], value) for name, value in network.named_parameters()):
         cause = "Some parameters were not trained: those that no mask names, biases among them, learn as well."
     expect.that(_alike(got, want), "the parameters that training the kept weights alone gives",
@@ -430,7 +450,21 @@ def _difference(got, want) -> str:
     return f"others: {name} is off by up to {float((got[name] - want[name]).abs().max()):.3g}"
 
 
-def _kept_alone(network, masks, batches, optimiser, clear=True) -> dict[str, Tensor]:
+def _masked_late(network, masks, batches, optimiser) -> dict[str, Tensor]:
+    """What comes out if masked weights become zero after the first step, and not before it."""
+    found = {name: value.detach().clone().requires_grad_() for name, value in network.named_parameters()}
+    steps = optimiser(list(found.values()))
+    for inputs, labels in batches:
+        steps.zero_grad()
+        functional.cross_entropy(functional_call(network, found, (inputs,)), labels).backward()
+        steps.step()
+        with torch.no_grad():
+            for name, mask in masks.items():
+                found[name].mul_(mask)
+    return {name: value.detach() for name, value in found.items()}
+
+
+def _kept_alone(network, masks, batches, optimiser, clear=True, anew=False, reduction="mean") -> dict[str, Tensor]:
     """The oracle: vectors of the kept weights are all that is trained, and the zeros are put in around them."""
     whole = {name: value.detach() for name, value in network.named_parameters()}
     places = {name: masks.get(name, torch.ones_like(value, dtype=torch.bool)) for name, value in whole.items()}
@@ -442,9 +476,11 @@ def _kept_alone(network, masks, batches, optimiser, clear=True) -> dict[str, Ten
                 for name, value in whole.items()}
 
     for inputs, labels in batches:
+        steps = optimiser(list(kept.values())) if anew else steps
         if clear:
             steps.zero_grad()
-        functional.cross_entropy(functional_call(network, spread(), (inputs,)), labels).backward()
+        logits = functional_call(network, spread(), (inputs,))
+        functional.cross_entropy(logits, labels, reduction=reduction).backward()
         steps.step()
     return {name: value.detach() for name, value in spread().items()}
 
@@ -471,6 +507,9 @@ def held_between_updates_and_at_both_ends(learner, reference, rng):
     """It changes at the updates only, and is level before the ramp and after it"""
     for step, want in ((0, 0.0), (99, 0.0), (109, 0.0), (119, 0.578125), (139, 0.984375), (141, 1.0), (5000, 1.0)):
         _check_ramp(learner, (step, 100, 10, 4, 1.0), {}, want)
+    for step in (0, 7, 40):  # a level ramp, and one that never prunes
+        _check_ramp(learner, (step, 5, 2, 3, 0.5), {"initial": 0.5}, 0.5)
+        _check_ramp(learner, (step, 5, 2, 3, 0.0), {}, 0.0)
 
 
 @check("gradual_sparsity", weight=0.5)
@@ -626,6 +665,11 @@ def _check_product(learner, matrix, inputs, rng=None):
     if matrix.shape[0] == matrix.shape[1]:
         causes["Rows and columns are swapped: that is the product with the transposed matrix."] = matrix.T @ inputs
     empty = "A row without entries must give zero, whatever its neighbours hold." if (offsets.diff() == 0).any() else ""
+    if isinstance(got, torch.Tensor):
+        kinds = [str(tensor.dtype).removeprefix("torch.") for tensor in (values, got)]
+        expect.that(kinds[0] == kinds[1], f"a product of dtype {kinds[0]}, as the values have", f"dtype {kinds[1]}",
+                    cause="Precision is lost where a result is kept in a smaller dtype than its terms.",
+                    next_step="Make the result's zeros with the dtype of the values.")
     expect.close(got, want, what, rtol=1e-6, causes=causes, cause=empty,
                  next_step="Print, for each row, offsets[i], offsets[i + 1] and the entries between them.")
 
@@ -660,8 +704,21 @@ def zeros_at_the_end_cost_nothing(learner, reference, rng):
 @check("GapCode", weight=0.5)
 def rows_follow_one_another(learner, reference, rng):
     """A gap runs on from the end of a row into the next"""
-    weight = torch.tensor([[0.0, 5.0, 0.0, 0.0], [0.0, 0.0, 0.0, 7.0], [8.0, 0.0, 0.0, 0.0]])
-    _check_encode(learner, weight, 8, [1, 5, 0], [5.0, 7.0, 8.0])
+    weight = torch.tensor([[0.0, 5.0, 0.0, 0.0], [0.0, 0.0, 0.0, -7.0], [8.0, 0.0, 0.0, 0.0]])
+    _check_encode(learner, weight, 8, [1, 5, 0], [5.0, -7.0, 8.0])
+
+
+@check("GapCode", weight=0.5)
+def one_code_serves_many_tensors(learner, reference, rng):
+    """The same code encodes one tensor after another, each as if it were the first"""
+    code = learner.GapCode(4)
+    for weight, want in (([0.0, 2.0], [1]), ([0.0, 0.0, -3.0, 4.0], [2, 0]), ([0.0, 2.0], [1])):
+        got = code.encode(torch.tensor(weight))
+        expect.that(isinstance(got, tuple | list) and len(got) == 2, "gaps and values, two tensors", expect.show(got),
+                    next_step="Return both, gaps first.")
+        expect.equal(torch.as_tensor(got[0]).tolist(), want, f"the gaps of {weight} from a code that was used before",
+                     cause="Something is kept from one call to the next." if len(got[0]) > len(want) else "",
+                     next_step="What is gathered during a call belongs to that call; the object keeps its limit only.")
 
 
 @check("GapCode", weight=1.5)

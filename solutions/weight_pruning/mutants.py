@@ -103,6 +103,24 @@ def mask_as_numbers(weight, sparsity=None, *, q=None):
     return _smallest(weight.abs(), round(sparsity * weight.numel())).float()
 
 
+@mutant("magnitude_mask")
+def mask_above_the_threshold(weight, sparsity=None, *, q=None):
+    """Weights exactly at the threshold go, zeros at q = 0 among them"""
+    _one_of(sparsity, q)
+    if q is not None:
+        return weight.abs() > q * weight.std(correction=0)
+    return _smallest(weight.abs(), round(sparsity * weight.numel()))
+
+
+@mutant("magnitude_mask")
+def mask_rounded_down(weight, sparsity=None, *, q=None):
+    """Cuts the count off where it should be rounded"""
+    _one_of(sparsity, q)
+    if q is not None:
+        return weight.abs() >= q * weight.std(correction=0)
+    return _smallest(weight.abs(), int(sparsity * weight.numel()))
+
+
 @alternative("magnitude_mask")
 def mask_by_topk(weight, sparsity=None, *, q=None):
     """Takes the largest with topk"""
@@ -195,6 +213,21 @@ def scan_of_all_layers_together(network, inputs, labels, sparsities):
                     weight.mul_(_smallest(weight.abs(), round(sparsity * weight.numel())))
             errors.append(100 * (cut(inputs).argmax(1) != labels).double().mean().item())
     return {name: errors for name, weight in network.named_parameters() if weight.ndim > 1}
+
+
+@mutant("sensitivity_scan")
+def scan_by_name(network, inputs, labels, sparsities):
+    """Scans what is called weight: the scales of normalisations too"""
+    found = {}
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if name.endswith("weight"):
+                whole, found[name] = weight.clone(), []
+                for sparsity in sparsities:
+                    weight.copy_(whole * _smallest(whole.abs(), round(sparsity * whole.numel())))
+                    found[name].append(100 * (network(inputs).argmax(1) != labels).double().mean().item())
+                weight.copy_(whole)
+    return found
 
 
 @alternative("sensitivity_scan")
@@ -290,6 +323,35 @@ def training_of_masked_tensors_only(network, masks, batches, optimiser):
     return _steps(network, batches, optimiser(named), after_step=lambda: _mask_weights(network, masks))
 
 
+@mutant("masked_training")
+def training_with_new_optimisers(network, masks, batches, optimiser):
+    """A new optimiser for each batch, which forgets the momentum"""
+    _mask_weights(network, masks)
+    for batch in batches:
+        _steps(network, [batch], optimiser(network.parameters()), after_step=lambda: _mask_weights(network, masks))
+    return network
+
+
+@mutant("masked_training")
+def training_of_what_is_masked(network, masks, batches, optimiser):
+    """Takes True for a weight that goes"""
+    others = {name: ~mask for name, mask in masks.items()}
+    _mask_weights(network, others)
+    return _steps(network, batches, optimiser(network.parameters()), after_step=lambda: _mask_weights(network, others))
+
+
+@alternative("masked_training")
+def training_with_hooks(network, masks, batches, optimiser):
+    """Hooks take masked gradients away"""
+    _mask_weights(network, masks)
+    hooks = [network.get_parameter(name).register_hook(lambda gradient, mask=mask: gradient * mask)
+             for name, mask in masks.items()]
+    _steps(network, batches, optimiser(network.parameters()))
+    for hook in hooks:
+        hook.remove()
+    return network
+
+
 @alternative("masked_training")
 def training_with_masked_gradients(network, masks, batches, optimiser):
     """Zeros first, then no gradient ever reaches them"""
@@ -366,6 +428,22 @@ def ramp_of_anything(step, begin, every, updates, final, initial=0.0):
     """Tests nothing"""
     done = min(max(updates, 1), max(0, step - begin) // max(every, 1))
     return final + (initial - final) * (1 - done / max(updates, 1)) ** 3
+
+
+@mutant("gradual_sparsity")
+def ramp_that_must_rise(step, begin, every, updates, final, initial=0.0):
+    """Refuses a level ramp"""
+    _ramp(every, updates, final, initial)
+    if initial == final:
+        raise ValueError("no rise")
+    return final + (initial - final) * (1 - min(updates, max(0, step - begin) // every) / updates) ** 3
+
+
+@mutant("gradual_sparsity")
+def ramp_rounded(step, begin, every, updates, final, initial=0.0):
+    """Rounds to the nearest update"""
+    _ramp(every, updates, final, initial)
+    return final + (initial - final) * (1 - min(updates, round(max(0, step - begin) / every)) / updates) ** 3
 
 
 @alternative("gradual_sparsity")
@@ -448,6 +526,16 @@ def product_of_the_dense_matrix(values, columns, offsets, inputs):
     matrix = torch.zeros(len(offsets) - 1, len(inputs), dtype=values.dtype)
     matrix[torch.arange(len(offsets) - 1).repeat_interleave(offsets.diff()), columns] = values
     return matrix @ inputs
+
+
+@mutant("csr_product")
+def product_in_single_precision(values, columns, offsets, inputs):
+    """Zeros of the default dtype, whatever the values have"""
+    result = torch.zeros(len(offsets) - 1, *inputs.shape[1:])
+    for row in range(len(offsets) - 1):
+        for place in range(offsets[row], offsets[row + 1]):
+            result[row] += values[place] * inputs[columns[place]]
+    return result
 
 
 @alternative("csr_product")
@@ -626,6 +714,41 @@ class CodeInSinglePrecision:
 
     def decode(self, gaps, values, shape):
         return _placed(gaps, values.float(), shape)
+
+
+@mutant("GapCode")
+class CodeThatRemembers:
+    """Gathers gaps and values in the object: a second tensor comes behind the first"""
+
+    def __init__(self, limit):
+        if limit < 1:
+            raise ValueError(limit)
+        self.limit, self.gaps, self.values = limit, [], []
+
+    def encode(self, weight):
+        gaps, values = _gap_lists(weight, self.limit)
+        self.gaps.append(gaps)
+        self.values.append(values)
+        return torch.cat(self.gaps), torch.cat(self.values)
+
+    def decode(self, gaps, values, shape):
+        return _placed(gaps, values, shape)
+
+
+@mutant("GapCode")
+class CodeOfPositives:
+    """Takes negative weights for zeros"""
+
+    def __init__(self, limit):
+        if limit < 1:
+            raise ValueError(limit)
+        self.limit = limit
+
+    def encode(self, weight):
+        return _gap_lists(weight.clamp_min(0), self.limit)
+
+    def decode(self, gaps, values, shape):
+        return _placed(gaps, values, shape)
 
 
 @alternative("GapCode")

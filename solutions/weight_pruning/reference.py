@@ -229,7 +229,7 @@ def csr_product(values: Tensor, columns: Tensor, offsets: Tensor, inputs: Tensor
     Returns
     -------
     Tensor
-        The product, shape ``(m,)`` or ``(m, batch)``.
+        The product, shape ``(m,)`` or ``(m, batch)``, dtype of ``values``.
 
     Examples
     --------

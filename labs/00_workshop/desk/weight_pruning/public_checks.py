@@ -46,6 +46,10 @@ def threshold_of_q_deviations(learner, reference, rng):
     far = torch.tensor([[14.0, 9.0, 11.0, 6.0], [10.2, 12.0, 8.0, 9.8]])  # from zero, and near their mean
     for q, want in ((1.0, 8), (3.5, 6)):
         _check_threshold(learner, far, q, want)
+    kept = int(_mask(learner.magnitude_mask(torch.tensor([0.0, 2.0, -1.0, 0.0]), q=0.0), (4,)).sum())
+    expect.equal(kept, 4, "the number of weights kept of [0, 2, −1, 0] at q = 0",
+                 causes={"Weights exactly at the threshold go: they stay.": 2},
+                 next_step="What is the threshold at q = 0, and is any magnitude below it?")
 
 
 @check("magnitude_mask", weight=0.5)
