@@ -36,6 +36,7 @@ EXTRAS = {
     "test": ["dev", "instructor"],
     "setup": ["dev", "instructor"],
 }
+FOLDERS = {"dev": "tests", "instructor": "autograder"}  # what an extra is for; a bundle may lack the folder
 SPACE_NEEDED = 3e9  # bytes; the packages take about half of it, and pip unpacks each beside its download
 WHEELS = ROOT / "wheels"  # in a bundle for rooms without a network, with what is pinned; DATA beside it
 DATA = ROOT / "data"
@@ -55,11 +56,16 @@ def main(arguments):
         return 2
     if sys.version_info < OLDEST:
         return run_with_newer_python(arguments)
+    lacking = [FOLDERS[extra] for extra in EXTRAS[command] if not (ROOT / FOLDERS[extra]).is_dir()]
+    if lacking and command != "setup":
+        print(f"start.py: there is nothing to {command}: this copy of the course has no folder {lacking[0]}/.",
+              file=sys.stderr)
+        return 2
     environment = dict(os.environ)
     environment["PATH"] = str(PYTHON.parent) + os.pathsep + environment.get("PATH", "")
     environment.pop("PYTHONHOME", None)
     try:
-        install(EXTRAS[command])
+        install([extra for extra in EXTRAS[command] if FOLDERS[extra] not in lacking])
         prepare_data(environment)
     except SetUpError as error:
         print(f"\nSet-up stopped: {error}", file=sys.stderr)

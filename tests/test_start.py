@@ -59,7 +59,8 @@ if Path(__file__).with_name("broken").exists():
 
 def make_project(folder: Path) -> Path:
     project = folder / "a project"
-    (project / "nutshell").mkdir(parents=True)
+    for folder_of_its in ("nutshell", "tests", "autograder"):
+        (project / folder_of_its).mkdir(parents=True)
     (project / "start.py").write_bytes(START.read_bytes())
     (project / "constraints.txt").write_text("torch==2.13.0\n")
     (project / "pyproject.toml").write_text(PYPROJECT)
@@ -274,6 +275,18 @@ def start(project: Path | None = None) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_a_learners_bundle_has_nothing_to_test_and_needs_no_packages_for_it(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    for folder in ("tests", "autograder"):
+        (project / folder).rmdir()
+    for command, folder in (("test", "tests"), ("demo", "autograder")):
+        refused = run(project, command)
+        assert refused.returncode == 2 and f"no folder {folder}/" in refused.stderr
+    assert not (project / ".venv").exists()
+    assert run(project, "setup").returncode == 0
+    assert stamp(project)["extras"] == []
 
 
 def test_a_bundle_is_set_up_from_its_own_wheels_and_data(tmp_path: Path) -> None:
