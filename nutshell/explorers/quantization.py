@@ -170,7 +170,8 @@ def layer_bits(
     busiest = weight.norm(dim=1).topk(min(12, len(weight))).indices.tolist()
     knobs = {
         "bits": widgets.IntSlider(4, 2, 8, description="bits", continuous_update=False),
-        "scales": widgets.ToggleButtons(options=list(_SHARED), description="scales"),
+        "scales": widgets.ToggleButtons(options=list(_SHARED), description="scales",
+                                        style={"button_width": "initial"}),
         "neuron": widgets.Dropdown(options=busiest, description="neuron"),
     }
 
@@ -290,4 +291,6 @@ def _curves(axes: Axes, found: dict[tuple[int, bool], float], dense: float, bits
     axes.plot(bits, found[bits, by_output], "o", color=plots.PALETTE["vermilion"], markersize=10, fillstyle="none")
     axes.axhline(max(dense, 0.01), color=_BLACK, linestyle=":", label="float")
     axes.set(xlabel="bits", ylabel="error (%)", yscale="log", xticks=np.arange(2, 9))
+    axes.minorticks_off()
+    axes.set_yticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=3, frameon=False, fontsize=8)

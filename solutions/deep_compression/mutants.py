@@ -126,6 +126,38 @@ def codebook_ignores_seed(values, centroids, start="linear", seed=0, rounds=50):
     return found
 
 
+@mutant("codebook")
+def codebook_of_different_values(values, centroids, start="linear", seed=0, rounds=50):
+    """Values that repeat count once"""
+    found, once = _start(values, centroids, start, seed), values.unique()
+    for _ in range(rounds):
+        found = _means(once, found, (once[:, None] - found).abs().argmin(1))
+    return found
+
+
+@mutant("codebook")
+def codebook_one_after_the_other(values, centroids, start="linear", seed=0, rounds=50):
+    """Each centroid moves as soon as its members are known, and the next one's are sought after that"""
+    found = _start(values, centroids, start, seed).clone()
+    for _ in range(rounds):
+        for j in range(centroids):
+            members = (values[:, None] - found).abs().argmin(1)
+            found[j] = values[members == j].mean() if (members == j).any() else found[j]
+    return found
+
+
+@mutant("codebook")
+def codebook_fills_lonely_centroids(values, centroids, start="linear", seed=0, rounds=50):
+    """A centroid without members jumps to the value that is worst off"""
+    found = _start(values, centroids, start, seed)
+    for _ in range(rounds):
+        members = (values[:, None] - found).abs().argmin(1)
+        worst = values[(values - found[members]).abs().argmax()]
+        found = torch.stack([values[members == j].mean() if (members == j).any() else worst for j in range(centroids)])
+        found = found.sort().values
+    return found
+
+
 @alternative("codebook")
 def codebook_by_table_of_distances(values, centroids, start="linear", seed=0, rounds=50):
     """All distances in a table, and a loop over the centroids"""
@@ -197,6 +229,21 @@ def share_flattens(weight, centroids):
     return indices, torch.where(indices < 0, 0, centroids[indices]).view_as(weight)
 
 
+@mutant("share")
+def share_prunes_small_weights(weight, centroids):
+    """Whatever is nearly zero is called pruned"""
+    indices = (weight[..., None] - centroids).abs().argmin(-1)
+    small = weight.abs() < 1e-3
+    return torch.where(small, -1, indices), torch.where(small, 0, centroids[indices])
+
+
+@mutant("share")
+def share_compares_sizes(weight, centroids):
+    """The nearest in size, whatever the sign"""
+    indices = (weight.abs()[..., None] - centroids.abs()).abs().argmin(-1)
+    return torch.where(weight == 0, -1, indices), torch.where(weight == 0, 0, centroids[indices])
+
+
 @alternative("share")
 def share_by_table(weight, centroids):
     """All distances at once, and a mask for what was pruned"""
@@ -257,6 +304,19 @@ def gradient_of_the_nearest(gradient, indices, centroids):
     """The gradient of one member for all"""
     first = [(indices.flatten() == j).nonzero().flatten()[:1] for j in range(centroids)]
     return torch.stack([gradient.flatten()[place].sum() for place in first])
+
+
+@mutant("centroid_gradient")
+def gradient_leaves_out_the_first(gradient, indices, centroids):
+    """Takes 0 for the index of pruned weights"""
+    kept = indices > 0
+    return gradient.new_zeros(centroids).index_add_(0, indices[kept], gradient[kept])
+
+
+@mutant("centroid_gradient")
+def gradient_clamps(gradient, indices, centroids):
+    """Pruned weights count for the first centroid"""
+    return gradient.new_zeros(centroids).index_add_(0, indices.clamp(min=0).flatten(), gradient.flatten())
 
 
 @alternative("centroid_gradient")
@@ -383,6 +443,14 @@ def code_canonical_by_count(counts):
 
 
 @mutant("huffman_code")
+def code_canonical_by_text(counts):
+    """Symbols are put in the order of their digits: 10 before 9"""
+    lengths = _tree_lengths(_present(counts))
+    words = sorted(_canonical(lengths).values(), key=len)
+    return dict(zip(sorted(lengths, key=lambda symbol: (lengths[symbol], str(symbol))), words, strict=True))
+
+
+@mutant("huffman_code")
 def code_of_one_bit_at_least(counts):
     """A single symbol gets a bit"""
     lengths = _tree_lengths(_present(counts))
@@ -502,6 +570,15 @@ def decode_needs_a_bit(bits, code, count):
 def decode_allows_anything_after(bits, code, count):
     """Whatever follows the last word is ignored"""
     return _walk(bits, code, count)[0]
+
+
+@mutant("huffman_decode")
+def decode_wants_zeros_after(bits, code, count):
+    """What fills the last byte must be zeros"""
+    symbols, rest = _walk(bits, code, count)
+    if len(rest) > 7 or "1" in rest:
+        raise ValueError("bits are left")
+    return symbols
 
 
 @mutant("huffman_decode")
@@ -630,6 +707,9 @@ def _compress(network, batches, shares, centroids, input_shape, learning_rate, *
     names = [name for name, p in small.named_parameters() if p.ndim > 1]
     if encode == "dense":
         return artefact.to_bytes(small, input_shape=input_shape)
+    if encode == "zeros":
+        book = artefact.Codebook(coder="huffman")
+        return artefact.to_bytes(small, input_shape=input_shape, encodings=dict.fromkeys(names, book))
     coder = "fixed" if encode == "numbers" else encode
     sparse = artefact.Sparse(None if encode == "numbers" else artefact.Codebook(coder=coder), coder=coder)
     return artefact.to_bytes(small, input_shape=input_shape, encodings=dict.fromkeys(names, sparse))
@@ -639,6 +719,18 @@ def _compress(network, batches, shares, centroids, input_shape, learning_rate, *
 def pipeline_layer_by_layer(network, batches, shares, centroids, input_shape=(1, 28, 28), learning_rate=1e-3):
     """Each layer loses the same share"""
     return _compress(network, batches, shares, centroids, input_shape, learning_rate, of="each")
+
+
+@mutant("pipeline")
+def pipeline_at_once(network, batches, shares, centroids, input_shape=(1, 28, 28), learning_rate=1e-3):
+    """Prunes to the last share at once"""
+    return _compress(network, batches, list(shares)[-1:], centroids, input_shape, learning_rate)
+
+
+@mutant("pipeline")
+def pipeline_stores_zeros(network, batches, shares, centroids, input_shape=(1, 28, 28), learning_rate=1e-3):
+    """A codebook for everything, zeros included: no gaps"""
+    return _compress(network, batches, shares, centroids, input_shape, learning_rate, encode="zeros")
 
 
 @mutant("pipeline")

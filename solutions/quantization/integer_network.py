@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from nutshell.integers import fixed_point_multiplier
 from solutions.quantization.reference import (
     calibrate,
-    dequantize,
     int8_convolution,
     int8_linear,
     per_channel,
@@ -22,6 +21,31 @@ from solutions.quantization.reference import (
 )
 
 Grid = tuple[float, int]  # scale and zero point
+
+
+def dequantize(q: Tensor, scale: float, zero_point: int) -> Tensor:
+    """The numbers that whole numbers stand for: ``x = S·(q − Z)``.
+
+    Parameters
+    ----------
+    q : Tensor
+        Whole numbers, uint8 or any other integer dtype, any shape; left as they are.
+    scale : float
+        S > 0.
+    zero_point : int
+        Z.
+
+    Returns
+    -------
+    Tensor
+        x, float32, same shape.
+
+    Examples
+    --------
+    >>> dequantize(torch.tensor([0, 3, 15], dtype=torch.uint8), scale=0.5, zero_point=3)
+    tensor([-1.5000,  0.0000,  6.0000])
+    """
+    return scale * (q.to(torch.int32) - zero_point).float()
 
 
 @dataclass(frozen=True)

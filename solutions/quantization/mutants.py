@@ -67,6 +67,22 @@ def parameters_divide_by_zero(low, high, bits=8):
     return scale, round(-low / scale) if scale else 0
 
 
+@mutant("quantization_parameters")
+def parameters_rounded_up(low, high, bits=8):
+    """The zero point is rounded up, so that the range's low end is never clipped"""
+    low, high, levels = _range(low, high, bits)
+    scale = (high - low) / (levels - 1) or 1.0
+    return scale, math.ceil(-low / scale)
+
+
+@mutant("quantization_parameters")
+def parameters_symmetric(low, high, bits=8):
+    """As far to the left of 0 as to the right, the zero point in the middle"""
+    low, high, levels = _range(low, high, bits)
+    largest = max(-low, high)
+    return (2 * largest / (levels - 1), levels // 2) if largest else (1.0, 0)
+
+
 @alternative("quantization_parameters")
 def parameters_with_numpy(low, high, bits=8):
     """NumPy, rounding halves up"""
@@ -130,6 +146,18 @@ def quantize_clips_first(values, scale, zero_point, bits=8):
     return (torch.round(values / scale).clamp(0, 2**bits - 1) + zero_point).to(torch.uint8)
 
 
+@mutant("quantize")
+def quantize_infinities_first(values, scale, zero_point, bits=8):
+    """Whole numbers first, clipping then: infinities have become something else"""
+    return (torch.round(values / scale).to(torch.int32) + zero_point).clamp(0, 2**bits - 1).to(torch.uint8)
+
+
+@mutant("quantize")
+def quantize_halves_up(values, scale, zero_point, bits=8):
+    """Adds a half and rounds down"""
+    return (torch.floor(values / scale + 0.5) + zero_point).clamp(0, 2**bits - 1).to(torch.uint8)
+
+
 @alternative("quantize")
 def quantize_with_numpy(values, scale, zero_point, bits=8):
     """NumPy in float64"""
@@ -143,46 +171,6 @@ def quantize_clips_numbers(values, scale, zero_point, bits=8):
     low, high = -zero_point * scale, (2**bits - 1 - zero_point) * scale
     inside = torch.minimum(torch.maximum(values, torch.tensor(low)), torch.tensor(high))
     return (inside.div(scale).round().int() + zero_point).to(torch.uint8)
-
-
-# dequantize ----------------------------------------------------------------------------------------------------------
-
-
-@mutant("dequantize")
-def dequantize_in_bytes(q, scale, zero_point):
-    """Subtracts in uint8, where 3 − 5 is 254"""
-    return scale * (q - torch.tensor(zero_point).to(q.dtype)).float()
-
-
-@mutant("dequantize")
-def dequantize_zero_outside(q, scale, zero_point):
-    """Subtracts the zero point after scaling"""
-    return scale * q.float() - zero_point
-
-
-@mutant("dequantize")
-def dequantize_without_zero(q, scale, zero_point):
-    """Forgets the zero point"""
-    return scale * q.float()
-
-
-@mutant("dequantize")
-def dequantize_divides(q, scale, zero_point):
-    """Divides by the scale"""
-    return (q.float() - zero_point) / scale
-
-
-@alternative("dequantize")
-def dequantize_by_table(q, scale, zero_point):
-    """Looks the number of each level up"""
-    table = (torch.arange(256, dtype=torch.float32) - zero_point) * scale
-    return table[q.long()]
-
-
-@alternative("dequantize")
-def dequantize_in_float64(q, scale, zero_point):
-    """In float64, multiplied out"""
-    return (q.double() * scale - scale * zero_point).float()
 
 
 # per_channel ---------------------------------------------------------------------------------------------------------
@@ -235,6 +223,24 @@ def channels_by_largest_weight(weight, bits=8):
     scale = rows.amax(1).clamp_min(1e-12) / most
     scale = torch.where(rows.abs().amax(1) > 0, scale, 1.0)
     return torch.round(rows / scale[:, None]).clamp(-most, most).to(torch.int8).reshape(weight.shape), scale
+
+
+@mutant("per_channel")
+def channels_of_ranges(weight, bits=8):
+    """Divides the range from least to largest by all steps of an unsigned grid"""
+    rows, most = weight.flatten(1), 2 ** (bits - 1) - 1
+    scale = (rows.amax(1) - rows.amin(1)) / (2**bits - 1)
+    scale = torch.where(scale > 0, scale, 1.0)
+    return torch.round(rows / scale[:, None]).clamp(-most, most).to(torch.int8).reshape(weight.shape), scale
+
+
+@mutant("per_channel")
+def channels_with_kept_axes(weight, bits=8):
+    """The scales keep the axes that they were taken over"""
+    rows = weight.flatten(1)
+    scale = rows.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
+    scale = torch.where(scale > 0, scale, 1.0)
+    return torch.round(rows / scale).to(torch.int8).reshape(weight.shape), scale
 
 
 @alternative("per_channel")
@@ -338,6 +344,28 @@ def calibrate_takes_any_method(values, bits=8, method="min-max", share=0.999):
     return _search(seen, least, largest, bits)
 
 
+@mutant("calibrate")
+def calibrate_forgets_to_sort(values, bits=8, method="min-max", share=0.999):
+    """Takes the numbers as if they came in order"""
+    seen, least, largest = _seen(values, method)
+    if method == "percentile":
+        cut = int((1 - share) / 2 * len(seen))
+        return tuple(sorted((seen[cut].item(), seen[len(seen) - 1 - cut].item())))
+    return (least, largest) if method == "min-max" else _search(seen, least, largest, bits)
+
+
+@mutant("calibrate")
+def calibrate_shrinks_the_top(values, bits=8, method="min-max", share=0.999):
+    """Searches for the high end only"""
+    seen, least, largest = _seen(values, method)
+    if method == "percentile":
+        return tuple(np.quantile(seen.numpy(), [(1 - share) / 2, (1 + share) / 2]).tolist())
+    if method == "min-max":
+        return least, largest
+    ends = [(least, max(least, largest * t / 100)) for t in range(1, 101)]
+    return min(ends, key=lambda pair: _grid_error(seen, *pair, bits))
+
+
 @alternative("calibrate")
 def calibrate_by_sorting(values, bits=8, method="min-max", share=0.999):
     """Percentiles from a sorted list, to the nearest number; ranges one after the other"""
@@ -412,6 +440,21 @@ def fake_in_float32(values, scale, zero_point, bits=8):
     values = values.float()
     inside = values.clamp(-scale * zero_point, scale * (2**bits - 1 - zero_point))
     return _rounded(values, scale, zero_point, bits).detach() + (inside - inside.detach())
+
+
+@mutant("fake_quantize")
+def fake_open_above(values, scale, zero_point, bits=8):
+    """The gradient is stopped below the lower end only, like a ReLU's"""
+    clipped = values.clamp(min=-scale * zero_point)
+    return _rounded(values, scale, zero_point, bits).detach() + (clipped - clipped.detach())
+
+
+@mutant("fake_quantize")
+def fake_strictly_between(values, scale, zero_point, bits=8):
+    """What rounds to the first or the last level counts as beyond"""
+    whole = torch.round(values / scale) + zero_point
+    mask = ((whole > 0) & (whole < 2**bits - 1)).to(values.dtype)
+    return _rounded(values, scale, zero_point, bits).detach() + (values * mask - (values * mask).detach())
 
 
 @alternative("fake_quantize")
@@ -505,6 +548,28 @@ def linear_adds_zero_after_clipping(inputs, input_zero, weight, bias, multiplier
     """Clips first, and adds the zero point of the outputs then"""
     total = _sums(inputs, input_zero, weight, bias) * multiplier
     return (_to_bytes((total + (1 << (shift - 1))) >> shift).long() + output_zero).remainder(256).to(torch.uint8)
+
+
+@mutant("int8_linear")
+def linear_subtracts_in_bytes(inputs, input_zero, weight, bias, multiplier, shift, output_zero):
+    """Subtracts the zero point in uint8, where 3 − 5 is 254"""
+    centred = inputs - torch.tensor(input_zero, dtype=torch.uint8)
+    total = (centred.long() @ weight.long().T + bias) * multiplier
+    return _to_bytes(((total + (1 << (shift - 1))) >> shift) + output_zero)
+
+
+@mutant("int8_linear")
+def linear_adds_bias_last(inputs, input_zero, weight, bias, multiplier, shift, output_zero):
+    """Scales the products and adds the bias then"""
+    total = (inputs.long() - input_zero) @ weight.long().T * multiplier
+    return _to_bytes(((total + (1 << (shift - 1))) >> shift) + bias + output_zero)
+
+
+@mutant("int8_linear")
+def linear_sums_in_16_bits(inputs, input_zero, weight, bias, multiplier, shift, output_zero):
+    """The sums of products stay in int16"""
+    total = (((inputs.short() - input_zero) @ weight.short().T).long() + bias) * multiplier
+    return _to_bytes(((total + (1 << (shift - 1))) >> shift) + output_zero)
 
 
 @alternative("int8_linear")

@@ -86,31 +86,6 @@ def quantize(values: Tensor, scale: float, zero_point: int, bits: int = 8) -> Te
     return whole.clamp(0, 2**bits - 1).to(torch.uint8)
 
 
-def dequantize(q: Tensor, scale: float, zero_point: int) -> Tensor:
-    """The numbers that whole numbers stand for: ``x = S·(q − Z)``.
-
-    Parameters
-    ----------
-    q : Tensor
-        Whole numbers, uint8 or any other integer dtype, any shape; left as they are.
-    scale : float
-        S > 0.
-    zero_point : int
-        Z.
-
-    Returns
-    -------
-    Tensor
-        x, float32, same shape.
-
-    Examples
-    --------
-    >>> dequantize(torch.tensor([0, 3, 15], dtype=torch.uint8), scale=0.5, zero_point=3)
-    tensor([-1.5000,  0.0000,  6.0000])
-    """
-    return scale * (q.to(torch.int32) - zero_point).float()
-
-
 def per_channel(weight: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
     """Write a layer's weights as signed whole numbers, with a scale for each output and without zero points.
 
@@ -297,8 +272,8 @@ def fixed_point(values: Tensor, bits: int, fraction: int, rounding: str = "half 
 
     - ``"half to even"``: to the nearest, halves to the even neighbour;
     - ``"half up"``: to the nearest, halves upwards (−2.5 to −2);
-    - ``"stochastic"``: up with a probability of what is behind the point, down otherwise, so that the mean is right
-      (Gupta et al. 2015, arXiv 1502.02551, section 3).
+    - ``"stochastic"``: up with a probability equal to the part behind the point, down otherwise, so that the mean
+      is right (Gupta et al. 2015, arXiv 1502.02551, section 3).
 
     Parameters
     ----------

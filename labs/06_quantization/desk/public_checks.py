@@ -22,7 +22,7 @@ def levels_span_the_range(learner, reference, rng):
 def zero_is_a_level(learner, reference, rng):
     """Zero is on the grid, at both ends within half a step, also where the range lies to one side of it"""
     for low, high, bits in ((-1.0, 2.0, 8), (-0.3, 6.1, 4), (0.25, 6.375, 8), (-5.0, -1.0, 8), (2.0, 2.0, 8),
-                            (-1.0, 0.0, 3), (-0.61, 0.39, 2)):
+                            (-1.0, 0.0, 3), (-0.61, 0.39, 2), (-0.4, 0.6, 2)):
         _check_scale(learner, low, high, bits)
         _check_zero(learner, low, high, bits)
 
@@ -125,13 +125,6 @@ def levels_come_back(learner, reference, rng):
         _check_levels(learner, scale * (levels - zero), scale, zero, bits, levels)
 
 
-@check("dequantize")
-def numbers_of_levels(learner, reference, rng):
-    """Every level gives its number, also those below the zero point"""
-    for scale, zero, bits in GRIDS:
-        _check_numbers(learner, torch.arange(2**bits, dtype=torch.uint8), scale, zero)
-
-
 def _check_levels(learner, values, scale, zero, bits, want):
     options = {} if bits == 8 else {"bits": bits}
     got = learner.quantize(torch.tensor(values, dtype=torch.float32), scale, zero, **options)
@@ -154,6 +147,8 @@ def _check_levels(learner, values, scale, zero, bits, want):
         "It clips to 8 bits, whatever the bits.": np.clip(steps + zero, 0, 255),
         "It clips before the zero point is added.": np.mod(of(steps) + zero, 256),
     }
+    if np.isinf(values).any():
+        causes |= {"Infinity is no whole number: clip while the numbers are still floats.": np.zeros(want.shape)}
     q = _levels(got, want.shape, bits, causes)
     expect.equal(q.numpy().astype(np.int64), want.astype(np.int64),
                  f"the levels with S = {scale:g}, Z = {zero}, {bits} bits",
@@ -173,20 +168,6 @@ def _levels(got, shape, bits, causes=None) -> Tensor:
     expect.that(most <= 2**bits - 1, f"levels of at most {2**bits - 1}, since there are {bits} bits", f"{most}",
                 cause=cause, next_step="Clip at both ends of the grid.")
     return q
-
-
-def _check_numbers(learner, q, scale, zero):
-    got = learner.dequantize(q, scale, zero)
-    whole = q.double()
-    wrapped = torch.remainder(whole - zero, 256)
-    expect.close(_tensor(got), scale * (whole - zero), f"the numbers of the levels with S = {scale:g}, Z = {zero}",
-                 rtol=1e-5, atol=1e-6 * scale, causes={
-        "Below the zero point the difference wraps around: bytes can't be negative.": scale * wrapped,
-        "The zero point is missing.": scale * whole,
-        "The zero point is subtracted after scaling.": scale * whole - zero,
-        "The levels are divided by the scale.": (whole - zero) / scale,
-        "The zero point is added.": scale * (whole + zero),
-    }, next_step="What does torch.tensor([3], dtype=torch.uint8) − 5 give? Change the type first.")
 
 
 @check("per_channel")
@@ -224,10 +205,14 @@ def _check_channels(learner, weight, bits):
                 next_step="Return the two as a tuple: return q, scale.")
     q, scale = (torch.as_tensor(part).detach() for part in got)
     most = 2 ** (bits - 1) - 1
+    as_many = scale.numel() == len(weight)
     expect.shape(scale, (len(weight),), f"scales of weights {tuple(weight.shape)}",
-                 cause="There is one scale for each output, the first axis.",
-                 next_step="Take the maximum over all axes but the first: flatten them beforehand.")
-    largest = weight.double().flatten(1).abs().amax(1)
+                 cause="There are as many as there should be; the axes that were kept are in the way." if as_many
+                 else "There is one scale for each output, the first axis.",
+                 next_step="Give them one axis." if as_many
+                 else "Take the maximum over all axes but the first: flatten them beforehand.")
+    rows = weight.double().flatten(1)
+    largest = rows.abs().amax(1)
     per_row, empty = largest / most, largest == 0
     want = torch.where(empty, 1.0, per_row)
     whole = weight.double().abs().max()
@@ -238,14 +223,16 @@ def _check_channels(learner, weight, bits):
             torch.where(empty, 1.0, largest / (most + 1)),
         "The range is divided by all steps of an unsigned grid.": torch.where(empty, 1.0, largest / (2 * most + 1)),
         "The largest weight was taken, not the largest absolute one.":
-            torch.where(empty, 1.0, weight.double().flatten(1).amax(1) / most),
+            torch.where(empty, 1.0, rows.amax(1) / most),
+        "The range from least to largest is divided by all steps; here 0 is in the middle of the grid.":
+            torch.where(empty, 1.0, (rows.amax(1) - rows.amin(1)) / (2 * most + 1)),
         "It is for 8 bits, whatever the bits.": torch.where(empty, 1.0, largest / 127),
         "That is the scale's inverse.": torch.where(empty, 1.0, most / largest),
     }, next_step="Divide the weights of one output by its scale: the largest must give 2^(bits−1) − 1, or minus that.")
     expect.shape(q, tuple(weight.shape), "the whole numbers")
     expect.that(q.dtype == torch.int8, "whole numbers in int8", f"whole numbers in {q.dtype}".replace("torch.", ""),
                 next_step="Change the type at the end; uint8 has no negative numbers.")
-    rows = weight.double().flatten(1) / want[:, None]
+    rows = rows / want[:, None]
     found = q.double().flatten(1)
     away = (found - rows).abs().max().item() if rows.numel() else 0.0
     expect.that(away <= 0.5 + 1e-4, "weights at most half a step from their levels", f"{away:.3f} steps away",
@@ -259,7 +246,7 @@ def from_least_to_largest(learner, reference, rng):
     """"min-max" is the range of all that was seen"""
     for values in (rng.standard_normal(50), rng.random((3, 4, 5)), -1 - rng.random(7)):
         low, high = _range(learner.calibrate(torch.tensor(values, dtype=torch.float32)))
-        expect.close((low, high), (values.min(), values.max()), "the range", rtol=1e-6,
+        expect.close((low, high), (float(values.min()), float(values.max())), "the range", rtol=1e-6,
                      next_step="The least and the largest of all numbers, over all axes.")
 
 
@@ -267,7 +254,7 @@ def from_least_to_largest(learner, reference, rng):
 def as_many_are_cut_off_at_either_end(learner, reference, rng):
     """"percentile" cuts off half of what is left out at either end"""
     for size, share in ((1001, 0.98), (501, 0.9), (201, 1.0)):
-        values = np.sort(rng.standard_normal(size) ** 3)
+        values = rng.permutation(rng.standard_normal(size) ** 3)
         _check_percentile(learner, values, share)
 
 
@@ -358,7 +345,7 @@ def forward_is_on_the_grid(learner, reference, rng):
 @check("fake_quantize", weight=2)
 def gradient_goes_straight_through(learner, reference, rng):
     """Backward: inside the range the gradient passes unchanged, beyond its ends it is 0"""
-    for scale, zero, bits in ((0.5, 3, 4), (0.25, 100, 8), (2.0, 0, 2)):
+    for scale, zero, bits in ((0.6, 3, 4), (0.25, 100, 8), (2.0, 0, 2)):
         _check_gradient(learner, rng, scale, zero, bits)
 
 
@@ -391,7 +378,7 @@ def _check_forward(learner, rng, scale, zero, bits, dtype):
 def _check_gradient(learner, rng, scale, zero, bits):
     most = 2**bits - 1
     within = rng.uniform(-zero + 0.05, most - zero - 0.05, 20)
-    steps = np.concatenate([within, [-zero - 0.7, -zero - 9, most - zero + 0.7, most - zero + 30]])
+    steps = np.concatenate([[-zero - 0.7, -zero - 9, most - zero + 0.7, most - zero + 30], within])
     values = torch.tensor(scale * steps, dtype=torch.float64, requires_grad=True)
     upstream = torch.from_numpy(rng.standard_normal(len(steps)))
     out = learner.fake_quantize(values, scale, zero, **({} if bits == 8 else {"bits": bits}))
@@ -400,12 +387,18 @@ def _check_gradient(learner, rng, scale, zero, bits):
                 cause="The way from the values to the result is cut, by detach, a change of type or numpy.",
                 next_step="Which of your steps has a gradient? Add the others as constants.")
     (got,) = torch.autograd.grad(out, values, upstream, allow_unused=True)
-    inside = torch.from_numpy(np.concatenate([np.ones(20), np.zeros(4)]))
-    expect.close(torch.zeros_like(upstream) if got is None else got, inside * upstream,
-                 "the gradient, 20 numbers inside the range and 4 beyond it", rtol=1e-6, atol=1e-9, causes={
+    inside = torch.from_numpy(np.concatenate([np.zeros(4), np.ones(20)]))
+    whole = np.rint(steps) + zero
+    between = torch.from_numpy((whole > 0) & (whole < most)).double()
+    below, above = (torch.from_numpy(end).double() for end in (steps < -zero, steps > most - zero))
+    expect.close(torch.zeros_like(upstream) if got is None else got, inside * upstream + 0.0,
+                 "the gradient, 4 numbers beyond the range and then 20 inside it", rtol=1e-6, atol=1e-9, causes={
         "Rounding has a gradient of 0 nearly everywhere, and nothing gets past it.": torch.zeros_like(upstream),
         "Beyond the ends the result doesn't change with x, yet the gradient passes.": upstream,
         "Inside and beyond are mixed up.": (1 - inside) * upstream,
+        "Below the lower end the gradient passes.": (inside + below) * upstream,
+        "Above the upper end the gradient passes.": (inside + above) * upstream,
+        "What rounds to the lowest or the highest level is inside the range, too.": between * upstream,
         "The gradient is scaled by S.": scale * inside * upstream,
         "The gradient is divided by S.": inside * upstream / scale,
     }, next_step="Write y = constant + (something with the right gradient − the same as a constant).")
@@ -470,24 +463,30 @@ def _check_layer(learner, q, zero, weight, bias, multiplier, shift, out_zero):
     want = _requantised(totals, multiplier, shift, out_zero)
     q8 = _bytes(got, want.shape)
     expect.equal(q8.numpy().astype(np.int64), want, f"the layer's output, Z_x = {zero}, Z_y = {out_zero}",
-                 causes=_layer_causes(whole[0] @ whole[1].T + whole[2], totals, whole[2], multiplier, shift, out_zero),
+                 causes=_layer_causes(whole[0] @ whole[1].T + whole[2], (whole[0] - zero) % 256 @ whole[1].T + whole[2],
+                                      totals, whole[2], multiplier, shift, out_zero),
                  next_step="Print the sums, then the sums times M / 2^shift, for one output, and round by hand.")
 
 
-def _layer_causes(without_zero, totals, bias, multiplier, shift, out_zero):
+def _layer_causes(without_zero, wrapped, totals, bias, multiplier, shift, out_zero):
     def again(sums, **options):
         return _requantised(sums, multiplier, shift, out_zero, **options)
 
     return {
         "The zero point of the inputs is not subtracted.": again(without_zero),
+        "Below the zero point of the inputs the difference wraps around: bytes can't be negative.": again(wrapped),
         "The bias is missing.": again(totals - bias),
-        "The zero point of the outputs is missing.": _requantised(totals, multiplier, shift, 0),
+        "The bias is added after the scaling, and it isn't on the grid of the outputs.":
+            np.clip(_requantised(totals - bias, multiplier, shift, 0, clip=False) + np.array(bias, dtype=np.int64)
+                    + out_zero, 0, 255),
+        "The zero point of the outputs is missing, or was scaled with the sums.":
+            _requantised(totals, multiplier, shift, 0),
         "A right shift alone rounds down: add half first.": again(totals, rounding=math.floor),
         "Numbers are cut off towards 0.": again(totals, rounding=math.trunc),
         "Halves are rounded to the even neighbour; here they go up.": again(totals, rounding=round),
         "Negative halves are rounded away from 0; here they go up.": again(totals, rounding=_away_from_zero),
         "Results wrap around: clip before they become bytes.": again(totals, wrap=True),
-        "The zero point of the outputs is added after clipping.":
+        "Results are clipped before the zero point of the outputs is added.":
             np.mod(_requantised(totals, multiplier, shift, 0) + out_zero, 256),
         "All outputs have the multiplier and shift of the first.":
             _requantised(totals, multiplier[:1].expand_as(multiplier), shift[:1].expand_as(shift), out_zero),
@@ -498,7 +497,7 @@ def _layer_causes(without_zero, totals, bias, multiplier, shift, out_zero):
     }
 
 
-def _requantised(totals, multiplier, shift, zero, rounding=None, wrap=False) -> np.ndarray:
+def _requantised(totals, multiplier, shift, zero, rounding=None, wrap=False, clip=True) -> np.ndarray:
     """Exact fractions: sums times M / 2^shift, rounded, halves up, plus the zero point, clipped."""
     rows = []
     for row in totals:
@@ -506,7 +505,7 @@ def _requantised(totals, multiplier, shift, zero, rounding=None, wrap=False) -> 
         for total, m, s in zip(row, multiplier.tolist(), shift.tolist(), strict=True):
             exact = Fraction(total) * m / 2**s
             whole = (math.floor(exact + Fraction(1, 2)) if rounding is None else rounding(exact)) + zero
-            line.append(whole % 256 if wrap else min(255, max(0, whole)))
+            line.append(whole % 256 if wrap else min(255, max(0, whole)) if clip else whole)
         rows.append(line)
     return np.array(rows, dtype=np.int64).reshape(len(rows), len(multiplier))
 
