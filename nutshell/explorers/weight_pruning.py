@@ -102,8 +102,9 @@ def threshold(network: nn.Module, part: Split, shape: tuple[int, int] = (28, 28)
         _curve(panels[2], curves[layer], percent, error)
         spread = float(torch.cat([weight.flatten() for weight in chosen]).std())
         left = sum(int((weight != 0).sum()) for weight in weights_of(changed).values())
-        words = (f"{percent:g} % gone from {layer.replace(',', ' by')}: below {least:.4f}, {least / spread:.2f} standard "
-                 f"deviations; {left:,} weights left, {error:.2f} % error on {len(part):,} images without retraining")
+        words = (f"{percent:g} % gone from {layer.replace(',', ' by')}: below {least:.4f}, {least / spread:.2f} "
+                 f"standard deviations; {left:,} weights left, "
+                 f"{error:.2f} % error on {len(part):,} images without retraining")
         return f"<p><b>{words}</b></p>" + plots.as_html(
             panels[0].figure, "A histogram of the weights with the threshold on both sides of zero, one neuron's "
             f"weights after pruning, and the error against the share that goes. {words}.").data  # fmt: skip

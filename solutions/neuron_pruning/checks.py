@@ -809,7 +809,7 @@ def _check_zeros(mask, share, gates, what, causes):
     got = (~blocks).sum(1).tolist()
     known = {cause: [round(wrong * entries)] * gates for cause, wrong in causes.items()}
     if gates > 1 and len(set(got)) > 1:
-        known["Gates lose unequal shares: each has to lose its own smallest."] = got
+        known["Each gate has to lose its own smallest, and here gates lose unequal shares."] = got
     expect.equal(got, [want] * gates, f"the zeros in each gate of {what}", causes=known,
                  next_step="Split the matrix into its gates, count the entries of one, and work out how many go.")
 
