@@ -245,6 +245,7 @@ class TestEnds:
     def test_a_thread_left_running_ends_with_the_submission_while_nobody_asks(self, box: Sandbox) -> None:
         with box.child({}, seconds=0.5) as child:
             assert run(child, "import subprocess\nsubprocess.Popen(['sleep', '98763'])") is None
+            time.sleep(1)  # its time is over; before, a process that is only just beginning has no words yet
             assert eventually(lambda: processes("sleep 98763") == [])  # the watchdog's work, not close()'s
             with pytest.raises(Ended) as caught:
                 run(child, "1")

@@ -52,7 +52,7 @@ def test_every_result_names_a_command_that_exists_and_its_data(file):
     content = json.loads(file.read_text(encoding="utf-8"))
     assert content["data"]
     words = shlex.split(content["command"])
-    module = next((word for word in words if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", word)), None)
+    module = next((word for word in words if re.fullmatch(r"[a-z_0-9]+(\.[a-z_0-9]+)+", word)), None)
     if module is not None:
         assert (ROOT / Path(*module.split("."))).with_suffix(".py").exists(), content["command"]
     else:
