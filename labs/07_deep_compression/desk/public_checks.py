@@ -76,7 +76,7 @@ def random_start_draws_elements(learner, reference, rng):
 def rounds_of_lloyd(learner, reference, rng):
     """In a round each value goes to its nearest centroid, and each centroid to the mean of its members"""
     for values, q in (((0.0, 1.0, 2.0, 9.0, 10.0), 2), ((0.0, 0.3, 0.5, 4.0, 4.1, 7.0, 8.0, 20.0), 3),
-                      ((0.0, 0.0, 0.0, 1.0, 9.0, 10.0), 2), ((2.0, 15.0, 16.0, 17.2, 20.0), 3),
+                      ((0.0, 0.0, 0.0, 1.0, 3.2, 9.0, 10.0), 2), ((2.0, 15.0, 16.0, 17.2, 20.0), 3),
                       (tuple(np.round(rng.standard_normal(15) * 3, 3)), 4)):
         for rounds in (1, 2, 4):
             _check_rounds(learner, np.array(rng.permutation(values)), q, rounds)
