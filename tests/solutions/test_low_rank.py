@@ -4,45 +4,7 @@ import pytest
 import torch
 
 from nutshell import artefact, results
-from nutshell.checks import answers_of, checks_of
-from nutshell.wire import running
-from nutshell.wire.channel import Loopback
-from nutshell.wire.standins import Implementation
-from solutions.low_rank import checks, mutants, reference
-
-CHECKS = checks_of(checks)
-
-
-def _name(answer):
-    return answer.implementation.__name__
-
-
-@pytest.mark.parametrize("seed", [running.PUBLIC_SEED, 1, 2, 3])
-def test_reference_passes_all_checks_over_the_wire(seed):
-    learner, truth = (Implementation(Loopback(vars(reference))) for _ in range(2))
-    verdicts = running.run_checks(CHECKS, learner, truth, seed)
-    assert [verdict for verdict in verdicts if verdict.status != running.OK] == []
-    assert len(verdicts) == len(CHECKS)
-
-
-@pytest.mark.parametrize("answer", [answer for answer in answers_of(mutants) if answer.right], ids=_name)
-def test_alternatives_are_accepted_under_other_secrets(answer):
-    for seed in (1, 2):
-        verdicts = running.try_answer(answer, CHECKS, reference, seed=seed)
-        assert [verdict for verdict in verdicts if not verdict.passed] == []
-
-
-def test_every_exercise_has_public_and_hidden_checks():
-    for exercise in checks.UNIT.exercises:
-        hidden = {check.hidden for check in CHECKS if check.exercise == exercise.name}
-        assert hidden == {False, True}, exercise.name
-
-
-def test_core_exercises_take_sixty_to_ninety_minutes():
-    core = [exercise for exercise in checks.UNIT.exercises if not exercise.extension]
-    assert len(core) <= 6
-    assert 60 <= sum(exercise.minutes for exercise in core) <= 90
-
+from solutions.low_rank import checks, reference
 
 LARGEST_RANKS_THAT_SAVE = [(784, 300, 216), (300, 100, 74), (800, 500, 307), (400, 120, 92)]
 

@@ -6,14 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 from torch import nn
 from torch.nn import functional
 
 from nutshell import artefact, results
 from nutshell.checks import answers_of, checks_of
 from nutshell.wire import running
-from nutshell.wire.channel import Loopback
-from nutshell.wire.standins import Implementation
 from solutions.neuron_pruning import channels, checks, mutants, pipeline, recurrent, reference
 from solutions.neuron_pruning.experiment import summary
 from solutions.neuron_pruning.speed import compare
@@ -30,33 +29,6 @@ def _random(*shape, seed=0):
 
 
 # The checks
-
-
-@pytest.mark.parametrize("seed", [running.PUBLIC_SEED, *range(1, 9)])
-def test_reference_passes_all_checks_over_the_wire(seed):
-    learner, truth = (Implementation(Loopback(vars(reference))) for _ in range(2))
-    verdicts = running.run_checks(CHECKS, learner, truth, seed)
-    assert [verdict for verdict in verdicts if verdict.status != running.OK] == []
-    assert len(verdicts) == len(CHECKS)
-
-
-@pytest.mark.parametrize("answer", [answer for answer in answers_of(mutants) if answer.right], ids=_name)
-def test_alternatives_are_accepted_under_other_secrets(answer):
-    for seed in range(1, 7):
-        verdicts = running.try_answer(answer, CHECKS, reference, seed=seed)
-        assert [verdict for verdict in verdicts if not verdict.passed] == []
-
-
-def test_every_exercise_has_public_and_hidden_checks():
-    for exercise in checks.UNIT.exercises:
-        hidden = {check.hidden for check in CHECKS if check.exercise == exercise.name}
-        assert hidden == {False, True}, exercise.name
-
-
-def test_core_exercises_take_sixty_to_ninety_minutes():
-    core = [exercise for exercise in checks.UNIT.exercises if not exercise.extension]
-    assert len(core) <= 6
-    assert 60 <= sum(exercise.minutes for exercise in core) <= 90
 
 
 def test_lab_names_the_budget():
@@ -134,13 +106,12 @@ def test_the_step_is_where_no_subgradient_pulls(m, n, threshold, dim, seed):
 
 
 def test_the_step_agrees_with_a_general_minimiser():
-    scipy = pytest.importorskip("scipy.optimize")
     group = _random(5).numpy()
     for threshold in (0.3, 1.0, 5.0):
         def cost(v, t=threshold):
             return 0.5 * ((v - group) ** 2).sum() + t * (v**2).sum() ** 0.5
 
-        found = scipy.minimize(cost, group, method="Nelder-Mead", options=dict(xatol=1e-9, fatol=1e-13, maxiter=20_000,
+        found = minimize(cost, group, method="Nelder-Mead", options=dict(xatol=1e-9, fatol=1e-13, maxiter=20_000,
                                                                                maxfev=20_000, adaptive=True)).x
         (ours,) = reference.group_soft_threshold(torch.from_numpy(group)[None], threshold)
         assert cost(ours.numpy()) <= cost(found) + 1e-9
