@@ -111,13 +111,19 @@ def test_the_copy_in_use_is_printed_with_its_place(root, monkeypatch, capsys):
 def test_files_may_be_packed_or_not_and_have_the_name_from_within_the_gz(root, monkeypatch):
     source = tiny()
     dotted = dataclasses.replace(source.files[0], name="images-idx3-ubyte")
-    source = dataclasses.replace(source, files=(dotted, source.files[1]), build=lambda contents, name: stand_in())
-    use(monkeypatch, source)
+    read = {}
+
+    def build(contents, name):
+        read.update(contents)
+        return stand_in()
+
+    use(monkeypatch, dataclasses.replace(source, files=(dotted, source.files[1]), build=build))
     folder = root / "tiny"
     folder.mkdir()
     (folder / "images.idx3-ubyte").write_bytes(IMAGES)
     (folder / "labels.gz").write_bytes(gzip.compress(LABELS))
     nutshell.data.load("tiny")
+    assert {content.tobytes() for content in read.values()} == {IMAGES, LABELS}
 
 
 def test_the_publishers_archive_is_read_where_it_lies(root, monkeypatch):
