@@ -34,6 +34,13 @@ def serve(harness: Harness, requests: BinaryIO, replies: BinaryIO) -> None:
         replies.flush()
 
 
+class _Forgetful(dict):
+    """Where IPython keeps all that a cell prints: kept nowhere, so that prints cost no memory."""
+
+    def __missing__(self, number: int) -> list:
+        return []
+
+
 def learner_shell() -> Any:
     """An IPython shell without a terminal: magics work, history is not kept, nothing is installed."""
     from IPython.core.error import UsageError
@@ -46,6 +53,7 @@ def learner_shell() -> Any:
     settings = Config()
     settings.HistoryManager.enabled = False
     shell: Any = InteractiveShell.instance(config=settings)
+    shell.history_manager.outputs = _Forgetful()
     shell.enable_gui = lambda gui=None: None  # %matplotlib asks for one
     for name in ("pip", "conda", "mamba", "uv"):
         shell.register_magic_function(refuse, "line", name)

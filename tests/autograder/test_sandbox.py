@@ -236,6 +236,9 @@ class TestEnds:
                 run(child, cell)
             assert caught.value.status == "TIMEOUT"
 
+    def test_what_is_printed_takes_no_memory(self, child: Child) -> None:
+        assert run(child, "for number in range(100): print('x' * 10_000_000 + str(number))") is None  # 1 GB of 0.7
+
     def test_a_request_has_a_limit_of_its_own(self, child: Child) -> None:
         started = time.monotonic()
         with pytest.raises(Ended, match="longer than 2 seconds"):
