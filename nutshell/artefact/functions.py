@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from nutshell.artefact.operations import Add, Concatenate, Multiply
+from nutshell.artefact.scaling import Mean, Repeat, Scale
 
 _BATCH = object()  # stands for x.size(0) and the like
 _SIZES = object()  # stands for x.shape
@@ -71,6 +72,58 @@ def _concatenate(tensors: Any, dim: int = 0) -> Call:
     return Concatenate(dim), list(tensors)
 
 
+def _product(input: Any, other: Any) -> Call:
+    """Of two values, or of a value and a number: a constant, or the network's own, which comes as its Scale."""
+    if isinstance(input, int | float | Scale):
+        input, other = other, input
+    if isinstance(other, int | float) and not isinstance(other, bool):
+        other = scale_of(torch.tensor(float(other), dtype=torch.float64))
+    return (other, [input]) if isinstance(other, Scale) else (Multiply(), [input, other])
+
+
+def _quotient(input: Any, other: Any) -> Call:
+    if not isinstance(other, int | float) or other == 0:
+        raise ValueError("a value can be divided by a constant only")
+    return _product(input, 1 / other)
+
+
+def scale_of(tensor: Tensor) -> Scale:
+    """A stored number, or one for each channel of shape ``(C, 1, 1)`` or ``(1, C, 1, 1)``, as a module that scales.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another.
+    """
+    sizes = tuple(tensor.shape)
+    if tensor.numel() != 1 and not (len(sizes) in (3, 4) and tensor.numel() == sizes[-3]):
+        raise ValueError(f"numbers of shape {list(sizes)}: must be one, or one a channel, [C, 1, 1]")
+    module = Scale(1).to(tensor.dtype)
+    module.weight = nn.Parameter(tensor.detach().reshape(-1), requires_grad=False)
+    return module
+
+
+def _interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None,
+                 recompute_scale_factor=None, antialias=False) -> Call:  # fmt: skip
+    times = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * 2
+    whole = all(isinstance(each, int | float) and each == int(each) for each in times)
+    if size is not None or mode != "nearest" or not whole or len(times) != 2:
+        raise ValueError("only a whole scale_factor with mode='nearest' can be expressed")
+    return Repeat((int(times[0]), int(times[1]))), [input]
+
+
+def _repeat_interleave(input, repeats, dim=None, output_size=None) -> Call:
+    if not isinstance(repeats, int) or dim not in (2, 3, -1, -2):
+        raise ValueError("only a whole number of times along height or width")
+    return Repeat((repeats, 1) if dim in (2, -2) else (1, repeats)), [input]
+
+
+def _mean(input, dim=None, keepdim=False) -> Call:
+    if not isinstance(dim, tuple | list) or sorted(each % 4 for each in dim) != [2, 3]:
+        raise ValueError("only the mean over height and width, dim=(2, 3)")
+    return (nn.AdaptiveAvgPool2d(1) if keepdim else Mean()), [input]
+
+
 def _nothing(input: Any, *_: Any, **__: Any) -> Call:
     return None, [input]
 
@@ -91,8 +144,13 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     **_table("log_softmax", _softmax(nn.LogSoftmax), torch, functional),
     **_table("add iadd", _two(Add), operator),
     **_table("add", _two(Add), torch),
-    **_table("mul imul", _two(Multiply), operator),
-    **_table("mul", _two(Multiply), torch),
+    **_table("mul imul", _product, operator),
+    **_table("mul multiply", _product, torch),
+    **_table("truediv itruediv", _quotient, operator),
+    **_table("div", _quotient, torch),
+    **_table("interpolate", _interpolate, functional),
+    **_table("repeat_interleave", _repeat_interleave, torch),
+    **_table("mean", _mean, torch),
     **_table("cat concat concatenate", _concatenate, torch),
     **_table("dropout dropout1d dropout2d alpha_dropout", _nothing, functional),
     **_table("max_pool1d", _max_pool(nn.MaxPool1d), torch, functional),
@@ -107,7 +165,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
 METHODS: dict[str, Callable[..., Any]] = {
     "relu": _plain(nn.ReLU), "relu_": _plain(nn.ReLU), "sigmoid": _plain(nn.Sigmoid), "tanh": _plain(nn.Tanh),
     "flatten": _flatten, "softmax": _softmax(nn.Softmax), "log_softmax": _softmax(nn.LogSoftmax),
-    "add": _two(Add), "add_": _two(Add), "mul": _two(Multiply), "mul_": _two(Multiply),
+    "add": _two(Add), "add_": _two(Add), "mul": _product, "mul_": _product,
+    "div": _quotient, "mean": _mean, "repeat_interleave": _repeat_interleave,
     "view": _view, "reshape": _view, "contiguous": _nothing,
     "size": lambda x, dim=None: _SIZES if dim is None else _getitem(_SIZES, dim),
 }  # fmt: skip

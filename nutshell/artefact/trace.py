@@ -9,9 +9,10 @@ from torch.nn.utils import parametrize
 
 from nutshell.artefact.encodings.base import FLOATS, Shape, dtype_name
 from nutshell.artefact.errors import CannotSave
-from nutshell.artefact.functions import FUNCTIONS, METHODS
+from nutshell.artefact.functions import FUNCTIONS, METHODS, scale_of
 from nutshell.artefact.graph import Graph, Node
 from nutshell.artefact.operations import BY_MODULE, DROPPED
+from nutshell.artefact.scaling import Scale
 
 
 def trace(network: nn.Module, input_shape: Shape, *, values: bool = True) -> tuple[Graph, dict[str, Tensor]]:
@@ -96,6 +97,8 @@ class _Converter:
         self.nodes: list[Node] = []
         self.modules: dict[str, nn.Module] = {}
         self.names = {name for name, _ in network.named_modules()}
+        self.stored: dict[str, Scale] = {}  # parameters outside of layers, by their paths
+        self.constants: list[Scale] = []
 
     def convert(self) -> tuple[Graph, dict[str, Tensor]]:
         output: Any = None
@@ -107,7 +110,7 @@ class _Converter:
             elif node.op == "call_module":
                 self._module(node)
             elif node.op == "get_attr":
-                raise CannotSave(f"{node.target} is used outside of a layer: numbers stand in layers. {possible()}")
+                self._stored(node)
             else:
                 self._function(node)
         if not isinstance(output, fx.Node):
@@ -122,6 +125,17 @@ class _Converter:
         if self.values:
             raise CannotSave(f"forward takes more than one argument ({node.target}); a .nut file has one input.")
         self.values[node] = 0
+
+    def _stored(self, node: fx.Node) -> None:
+        """A parameter or buffer that stands outside of a layer: it may scale a value, and nothing else."""
+        path = str(node.target)
+        owner, _, name = path.rpartition(".")
+        if path not in self.stored:
+            try:
+                self.stored[path] = scale_of(getattr(self.network.get_submodule(owner), name))
+            except ValueError as error:
+                raise CannotSave(f"{path} is used outside of a layer ({error}). {possible()}") from None
+        self.values[node] = self.stored[path]
 
     def _module(self, node: fx.Node) -> None:
         path = str(node.target)
@@ -150,7 +164,16 @@ class _Converter:
         elif result[0] is None:  # nothing to compute
             self.values[node] = self._value(result[1][0], where)
         else:
-            self._append(node, self._free(node.name), *result)
+            self._append(node, self._path(node, result[0]), *result)
+
+    def _path(self, node: fx.Node, module: nn.Module) -> str:
+        """Where a function's module stands: a stored number under its own path, anything else under the trace's name."""
+        for path, scale in self.stored.items():
+            if scale is module and _kind(self.network.get_submodule(path.rpartition(".")[0])) not in BY_MODULE:
+                return path
+        if isinstance(module, Scale):
+            self.constants += [module] if module not in self.stored.values() else []
+        return self._free(node.name)
 
     def _append(self, node: fx.Node, path: str, module: nn.Module, inputs: list[Any]) -> None:
         operation = BY_MODULE[_kind(module)]
@@ -167,7 +190,7 @@ class _Converter:
         found = self.values.get(what) if isinstance(what, fx.Node) else None
         if type(found) is not int:
             raise CannotSave(f"{where} takes {what!r}, which isn't the output of a layer. "
-                             f"Constants can't be expressed. {possible()}")
+                             f"Numbers can scale a value, and nothing else. {possible()}")
         return found
 
     def _argument(self, argument: Any) -> Any:
@@ -188,6 +211,9 @@ class _Converter:
         return name
 
     def _with_tensors(self) -> tuple[Graph, dict[str, Tensor]]:
+        own = [tensor for tensor in self.network.state_dict().values() if tensor.is_floating_point()]
+        for scale in self.constants:
+            scale.to(own[0]) if own else scale.float()
         tensors: dict[str, Tensor] = {}
         shared: dict[str, str] = {}
         first: dict[int, str] = {}
