@@ -18,10 +18,13 @@ Sequential(
 from nutshell.artefact.encodings import (
     ENCODINGS,
     Affine,
+    Binary,
     Codebook,
     Dense,
     Encoding,
     FixedPoint,
+    FrequencyHashed,
+    Hashed,
     LowRank,
     Sparse,
 )
@@ -33,7 +36,7 @@ from nutshell.artefact.read import Artefact, StoredTensor, fingerprint, load, re
 from nutshell.artefact.write import save, to_bytes
 
 __all__ = [
-    "ENCODINGS", "OPERATIONS", "Affine", "Artefact", "BadArtefact", "CannotSave", "Codebook", "Dense", "Encoding",
-    "FixedPoint", "Graph", "Limits", "LowRank", "Node", "Sparse", "StoredTensor", "fingerprint", "load", "read", "save",
-    "to_bytes",
+    "ENCODINGS", "OPERATIONS", "Affine", "Artefact", "BadArtefact", "Binary", "CannotSave", "Codebook", "Dense",
+    "Encoding", "FixedPoint", "FrequencyHashed", "Graph", "Hashed", "Limits", "LowRank", "Node", "Sparse",
+    "StoredTensor", "fingerprint", "load", "read", "save", "to_bytes",
 ]  # fmt: skip

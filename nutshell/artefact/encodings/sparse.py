@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nutshell.artefact.coders import CODERS, ans, coder_name
 from nutshell.artefact.coders.bits import read_length, write_length
-from nutshell.artefact.encodings.affine import Affine
+from nutshell.artefact.encodings import values as inside
 from nutshell.artefact.encodings.base import (
     DTYPES,
     Encoding,
@@ -16,11 +16,7 @@ from nutshell.artefact.encodings.base import (
     elements_of,
     setting,
 )
-from nutshell.artefact.encodings.codebook import Codebook
-from nutshell.artefact.encodings.dense import Dense
-from nutshell.artefact.encodings.fixed_point import FixedPoint
 
-VALUES: dict[str, type[Encoding]] = {kind.name: kind for kind in (Dense, Codebook, Affine, FixedPoint)}
 LARGEST_LIMIT = 1 << 24
 _ORDERS = ("rows", "columns")
 _LIMITS = tuple(1 << bits for bits in range(1, 13))
@@ -64,10 +60,7 @@ class Sparse(Encoding):
 
     def __init__(self, values: Encoding | None = None, *, limit: int | None = None, coder: str = "fixed",
                  order: str = "rows") -> None:  # fmt: skip
-        values = Dense() if values is None else values
-        if not isinstance(values, tuple(VALUES.values())):
-            raise ValueError(f"Sparse: values in {getattr(values, 'name', values)!r} aren't possible; "
-                             f"choose one of {', '.join(VALUES)}.")
+        values = inside.allowed(values, "Sparse")
         if limit is not None and not 1 <= limit <= LARGEST_LIMIT:
             raise ValueError(f"Sparse: limit={limit}; choose from 1 to {LARGEST_LIMIT:,}.")
         if order not in _ORDERS:
@@ -94,8 +87,7 @@ class Sparse(Encoding):
             settings["coder"] = self.coder
         if self.order != "rows":
             settings["order"] = self.order
-        if self.values.name != "dense" or inner:
-            settings["values"] = [self.values.name, inner] if inner else [self.values.name]
+        settings |= inside.written(self.values, inner)
         return settings, write_length(len(gaps)) + write_length(len(coded)) + coded + payload
 
     @classmethod
@@ -106,12 +98,12 @@ class Sparse(Encoding):
             raise ValueError(f"limit {limit!r}: must be from 1 to {LARGEST_LIMIT:,}")
         if settings.get("order", "rows") not in _ORDERS:
             raise ValueError(f"order {settings['order']!r}; possible are {', '.join(_ORDERS)}")
-        _inner(settings)
+        inside.read(settings)
         return Form(shape)
 
     @classmethod
     def decode(cls, payload: memoryview, shape: Shape, dtype: str, settings: Settings) -> dict[str, Tensor]:
-        elements, limit, kind, inner = elements_of(shape), settings.get("limit"), *_inner(settings)
+        elements, limit, kind, inner = elements_of(shape), settings.get("limit"), *inside.read(settings)
         count, rest = read_length(payload, "stored numbers", elements)
         size, rest = read_length(rest, "bytes of gaps", len(payload))
         coder = settings.get("coder", "fixed")
@@ -154,16 +146,3 @@ def gaps_of(positions: np.ndarray, limit: int | None) -> tuple[np.ndarray, np.nd
     number = np.arange(len(starts)) - np.repeat(np.cumsum(padding) - padding, padding)
     everything = np.sort(np.concatenate([positions, starts + limit * (number + 1)]))
     return np.diff(everything, prepend=-1) - 1, everything
-
-
-def _inner(settings: Settings) -> tuple[type[Encoding], Settings]:
-    """Encoding of the values and its settings."""
-    written = settings.get("values", ["dense"])
-    if not isinstance(written, list) or not 1 <= len(written) <= 2:
-        raise ValueError("values must be a list: encoding and settings, the latter left out if possible")
-    name, inner = written[0], written[1] if len(written) > 1 else {}
-    if not isinstance(name, str) or name not in VALUES:
-        raise ValueError(f"values in {name!r}; possible are {', '.join(VALUES)}")
-    if not isinstance(inner, dict):
-        raise ValueError("settings of the values must be a JSON object")
-    return VALUES[name], inner
