@@ -1,6 +1,6 @@
-"""Modules for what compact networks do between layers: numbers that scale, maps of twice the size, means over places."""
+"""What compact networks do between layers: numbers that scale, maps of twice the size, means over places."""
 
-import torch  # noqa: F401 - the examples use it
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 

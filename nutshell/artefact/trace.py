@@ -167,7 +167,7 @@ class _Converter:
             self._append(node, self._path(node, result[0]), *result)
 
     def _path(self, node: fx.Node, module: nn.Module) -> str:
-        """Where a function's module stands: a stored number under its own path, anything else under the trace's name."""
+        """Where a function's module stands: a stored number under its own path, the rest under the trace's name."""
         for path, scale in self.stored.items():
             if scale is module and _kind(self.network.get_submodule(path.rpartition(".")[0])) not in BY_MODULE:
                 return path
