@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -94,6 +94,7 @@ def train(
     *,
     progress: bool = True,
     resume: Path | None = None,
+    schedule: Callable[[float], float] | None = None,
 ) -> History:
     """Train a classifier in place with cross-entropy; the last epoch counts, not the best one.
 
@@ -112,6 +113,9 @@ def train(
     resume : Path, optional
         File that keeps the state after each epoch; an interrupted call goes on from there, a finished one
         is not repeated. It belongs to one recipe, data set and seed, and is refused for another.
+    schedule : callable, optional
+        Another course of the learning rate than warm-up and half a cosine: takes the share of the steps that are done,
+        0 to 1, and returns the share of ``recipe.learning_rate`` to use.
 
     Returns
     -------
@@ -125,14 +129,14 @@ def train(
     """
     steps_per_epoch = -(-len(data.train) // recipe.batch_size)
     optimiser = _optimiser(network, recipe)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _learning_rate_factor(recipe, steps_per_epoch))
+    rates = torch.optim.lr_scheduler.LambdaLR(optimiser, _learning_rate_factor(recipe, steps_per_epoch, schedule))
     generator = torch.Generator().manual_seed(seed)
     history = History()
-    run = _run_fingerprint(network, data, recipe, seed)
+    run = _run_fingerprint(network, data, recipe, seed, schedule)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if resume is not None and resume.exists():
-            _load_state(resume, run, network, optimiser, schedule, generator, history)
+            _load_state(resume, run, network, optimiser, rates, generator, history)
         epochs = range(len(history.rows), recipe.epochs)
         bar = tqdm(total=recipe.epochs * steps_per_epoch, initial=epochs.start * steps_per_epoch, unit="step",
                    disable=not progress, desc="training")
@@ -140,14 +144,14 @@ def train(
             for epoch in epochs:
                 started = time.perf_counter()
                 rate = optimiser.param_groups[0]["lr"]
-                train_loss = _epoch(network, data.train, recipe, optimiser, schedule, generator, bar)
+                train_loss = _epoch(network, data.train, recipe, optimiser, rates, generator, bar)
                 loss, error = evaluate(network, data.validation, precision=recipe.precision)
                 history.rows.append(dict(epoch=epoch + 1, learning_rate=rate, train_loss=train_loss,
                                          validation_loss=loss, validation_error_percent=error,
                                          seconds=time.perf_counter() - started))
                 bar.set_postfix(epoch=epoch + 1, loss=f"{train_loss:.4f}", validation_error=f"{error:.2f} %")
                 if resume is not None:
-                    _save_state(resume, run, network, optimiser, schedule, generator, history)
+                    _save_state(resume, run, network, optimiser, rates, generator, history)
     network.eval()
     return history
 
@@ -230,8 +234,10 @@ def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
 
 
-def _learning_rate_factor(recipe: Recipe, steps_per_epoch: int):
+def _learning_rate_factor(recipe: Recipe, steps_per_epoch: int, schedule: Callable[[float], float] | None = None):
     steps = recipe.epochs * steps_per_epoch
+    if schedule is not None:
+        return lambda step: schedule(min(step / steps, 1.0))
     warm_up = round(recipe.warm_up * steps)
 
     def factor(step: int) -> float:
@@ -243,9 +249,10 @@ def _learning_rate_factor(recipe: Recipe, steps_per_epoch: int):
     return factor
 
 
-def _run_fingerprint(network: nn.Module, data: Dataset, recipe: Recipe, seed: int) -> str:
+def _run_fingerprint(network: nn.Module, data: Dataset, recipe: Recipe, seed: int, schedule: object = None) -> str:
     shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
-    text = json.dumps([asdict(recipe), data.name, len(data.train), seed, shapes], sort_keys=True)
+    more = [] if schedule is None else [getattr(schedule, "__qualname__", repr(schedule))]
+    text = json.dumps([asdict(recipe), data.name, len(data.train), seed, shapes, *more], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

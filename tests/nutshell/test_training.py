@@ -148,3 +148,15 @@ def test_history_plots_itself_with_labels_and_legend(images):
     assert 'alt="falling &quot;lines&quot;"' in as_html(axes, 'falling "lines"').data
     with pytest.raises(ValueError, match="alternative_text"):
         as_html(axes, " ")
+
+
+def halves(done: float) -> float:
+    return 1.0 if done < 0.5 else 0.25
+
+
+def test_a_schedule_of_ones_own_sets_every_rate_and_belongs_to_its_run(images, tmp_path):
+    recipe = replace(RECIPE, epochs=4)
+    _, history = trained(images, recipe, schedule=halves, resume=tmp_path / "run.state")
+    assert [row["learning_rate"] for row in history.rows] == pytest.approx([0.01, 0.01, 0.0025, 0.0025])
+    with pytest.raises(ValueError, match="another training run"):
+        trained(images, recipe, resume=tmp_path / "run.state")
