@@ -11,7 +11,7 @@ from nutshell.artefact.encodings.base import Form, Shape
 from nutshell.artefact.errors import BadArtefact
 from nutshell.artefact.graph import Graph
 from nutshell.artefact.limits import Limits
-from nutshell.artefact.operations import OPERATIONS, Weighted, multiply_accumulates
+from nutshell.artefact.operations import OPERATIONS, Weighted
 
 
 class Network(nn.Module):
@@ -54,7 +54,7 @@ class Inferred(NamedTuple):
     shapes : tuple of tuple of int
         Of all values, without the batch; the first is the input's.
     macs : int
-        Multiply-accumulates of linear layers and convolutions.
+        Multiply-accumulates of layers.
     activations : int
         Numbers that all nodes put out together, the input included.
     """
@@ -131,7 +131,7 @@ def infer(graph: Graph, forms: Mapping[str, Form], limits: Limits) -> Inferred:
         if isinstance(OPERATIONS[node.operation], Weighted):
             weight = given["weight"]
             activations += math.prod(output) // weight.shape[0] * (weight.rank or 0)
-            macs += multiply_accumulates(weight, output)
+        macs += OPERATIONS[node.operation].macs(node.options, given, output)
         if activations > limits.activations:
             raise BadArtefact(where, f"more than {limits.activations:,} numbers are computed for one image by then.")
         if macs > limits.macs:

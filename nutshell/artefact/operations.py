@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from nutshell.artefact import shapes
+from nutshell.artefact.binary import InputScales1d, InputScales2d, Sign
+from nutshell.artefact.circulant import BlockCirculant
 from nutshell.artefact.encodings.base import Form, Shape
 from nutshell.artefact.options import MOST, Choice, Dimension, Flag, Option, Real, Sizes, Whole
+from nutshell.artefact.scaling import Mean, Repeat, Scale
 from nutshell.models.cifar import PaddedShortcut
 
 Options = dict[str, Any]
@@ -114,6 +117,10 @@ class Operation:
                 raise ValueError(f"{self.name} can't take shape {list(shape)}")
         return self.shape(options, inputs)
 
+    def macs(self, options: Options, forms: Mapping[str, Form], output: Shape) -> int:
+        """Multiply-accumulates for one image."""
+        return 0
+
     def _option(self, name: str, value: Any) -> Any:
         try:
             return self.options[name].read(value)
@@ -154,6 +161,9 @@ class Weighted(Operation):
             return (*taken[:-1], weight[0])
         return (weight[0], *shapes.windows(options, weight[2:], taken[1:]))
 
+    def macs(self, options: Options, forms: Mapping[str, Form], output: Shape) -> int:
+        return multiply_accumulates(forms["weight"], output)
+
     def _layer(self, shape: Shape, bias: bool, options: Options) -> nn.Module:
         if self.module is nn.Linear:
             return nn.Linear(shape[1], shape[0], bias=bias)
@@ -170,6 +180,32 @@ class Weighted(Operation):
         padding = _padding(module)
         found = {name: getattr(module, name) for name in self.options} | {"padding": padding}
         return {name: self._option(name, value) for name, value in found.items()}
+
+
+class Circulant(Operation):
+    """A linear layer of circulant blocks; its weight holds their first columns, ``(rows, columns, block)``."""
+
+    tensors: ClassVar[Mapping[str, bool]] = {"weight": True, "bias": False}
+
+    def build(self, options: Options, forms: Mapping[str, Form]) -> nn.Module:
+        shape, block = forms["weight"].shape, forms["weight"].shape[-1]
+        expected = (-(-options["out_features"] // block), -(-options["in_features"] // block), block)
+        if shape != expected or forms["weight"].rank is not None:
+            raise ValueError(f"its weight has shape {list(shape)}, and first columns of {block} numbers for "
+                             f"{options['in_features']} inputs and {options['out_features']} outputs {list(expected)}")
+        return BlockCirculant(**options, block=block, bias="bias" in forms)
+
+    def output(self, options: Options, forms: Mapping[str, Form], inputs: Sequence[Shape]) -> Shape:
+        taken = super().output(options, forms, inputs)
+        if taken[-1] != options["in_features"]:
+            raise ValueError(f"takes {options['in_features']} features, its input has {taken[-1]}")
+        return (*taken[:-1], options["out_features"])
+
+    def macs(self, options: Options, forms: Mapping[str, Form], output: Shape) -> int:
+        """As the meter counts them: real transforms of k points at k·log₂k, and complex products at four each."""
+        rows, columns, block = forms["weight"].shape
+        transforms = math.ceil(columns * block * math.log2(block)) + math.ceil(rows * block * math.log2(block))
+        return math.prod(output[:-1]) * (transforms + 4 * rows * columns * (block // 2 + 1))
 
 
 class BatchNorm(Operation):
@@ -195,6 +231,23 @@ class BatchNorm(Operation):
         counter: Any = module.num_batches_tracked
         seen = 0 if counter is None or counter.is_meta else int(counter)
         return {"eps": self._option("eps", module.eps), "batches": self._option("batches", seen)}
+
+
+class Scaling(Operation):
+    """A value times one stored number, or one for each channel."""
+
+    tensors: ClassVar[Mapping[str, bool]] = {"weight": True}
+
+    def build(self, options: Options, forms: Mapping[str, Form]) -> nn.Module:
+        if len(forms["weight"].shape) != 1:
+            raise ValueError(f"its weight has {len(forms['weight'].shape)} dimensions instead of 1")
+        return Scale(forms["weight"].shape[0])
+
+    def output(self, options: Options, forms: Mapping[str, Form], inputs: Sequence[Shape]) -> Shape:
+        numbers = forms["weight"].shape[0]
+        if numbers not in (1, inputs[0][0]):
+            raise ValueError(f"has {numbers} numbers for {inputs[0][0]} channels")
+        return super().output(options, forms, inputs)
 
 
 def _padding(module: Any) -> Any:
@@ -238,6 +291,8 @@ def _each(name: str, module: type[nn.Module], **options: Option) -> Operation:
 
 _ALL = (
     Weighted("linear", nn.Linear, nn.Linear),
+    Circulant("circulant", BlockCirculant, BlockCirculant,
+              {"in_features": Whole(1, MOST), "out_features": Whole(1, MOST)}),
     _convolution("conv1d", nn.Conv1d, 1),
     _convolution("conv2d", nn.Conv2d, 2),
     _batch_norm("batch_norm1d", nn.BatchNorm1d, frozenset({2, 3})),
@@ -270,6 +325,14 @@ _ALL = (
               shape=shapes.concatenate),
     Operation("padded_shortcut", PaddedShortcut, PaddedShortcut, {"new_channels": Whole(0, MOST)}, frozenset({4}),
               shape=shapes.padded_shortcut),
+    Scaling("scale", Scale, Scale),
+    Operation("repeat", Repeat, Repeat, {"times": Sizes(2, 1, 64)}, frozenset({4}), shape=shapes.repeat),
+    Operation("mean", Mean, Mean, dims=frozenset({4}), shape=shapes.channels),
+    _each("sign", Sign),
+    Operation("input_scales1d", InputScales1d, InputScales1d, dims=frozenset({2}), shape=shapes.one_channel),
+    Operation("input_scales2d", InputScales2d, InputScales2d,
+              dict(kernel_size=Sizes(2, 1), stride=Sizes(2, 1, MOST, (1, 1)), padding=Sizes(2, 0, MOST, (0, 0))),
+              frozenset({4}), shape=shapes.one_channel),
 )  # fmt: skip
 
 OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _ALL}

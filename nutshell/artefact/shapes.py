@@ -65,6 +65,23 @@ def adaptive(options: Options, inputs: Sequence[Shape]) -> Shape:
     return (inputs[0][0], *options["output_size"])
 
 
+def channels(options: Options, inputs: Sequence[Shape]) -> Shape:
+    """Channels alone."""
+    return (inputs[0][0],)
+
+
+def repeat(options: Options, inputs: Sequence[Shape]) -> Shape:
+    """Channels as they are, positions times as many.
+
+    Examples
+    --------
+    >>> repeat({"times": (2, 3)}, [(8, 5, 5)])
+    (8, 10, 15)
+    """
+    count, *sizes = inputs[0]
+    return (count, *(size * times for size, times in zip(sizes, options["times"], strict=True)))
+
+
 def padded_shortcut(options: Options, inputs: Sequence[Shape]) -> Shape:
     """More channels, every second pixel."""
     channels, height, width = inputs[0]
@@ -77,6 +94,19 @@ def pool(options: Options, inputs: Sequence[Shape]) -> Shape:
         if padding > kernel // 2:
             raise ValueError(f"padding {padding} is more than half of its window, {kernel}")
     return (inputs[0][0], *windows(options, options["kernel_size"], inputs[0][1:]))
+
+
+def one_channel(options: Options, inputs: Sequence[Shape]) -> Shape:
+    """The mean over channels or features: one of them is left, and windows along the others if the options have any.
+
+    Examples
+    --------
+    >>> one_channel({}, [(800,)]), one_channel(dict(kernel_size=(5, 5), stride=(1, 1), padding=(0, 0)), [(20, 12, 12)])
+    ((1,), (1, 8, 8))
+    """
+    if "kernel_size" not in options:
+        return (1, *inputs[0][1:])
+    return (1, *pool(options, inputs)[1:])
 
 
 def windows(options: Options, kernel_size: Shape, sizes: Shape) -> Shape:

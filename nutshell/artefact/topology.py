@@ -160,12 +160,15 @@ def _steps(graph: Graph, forms: Mapping[str, Form], shapes: Sequence[Shape]) -> 
         same[number] = number
         settings = {key: value for key, value in node.options.items() if key not in ("batches", "eps")}
         widths: tuple[int, ...] = ()
+        operation = node.operation
+        if operation == "circulant":  # a linear layer whose weights are fewer
+            operation, widths = "linear", (settings.pop("in_features"), settings.pop("out_features"))
         if node.operation in ("linear", *_CONVOLUTIONS):
             shape = places[node.name]["weight"].shape
             widths = (shape[1] * settings.get("groups", 1), shape[0])
             if node.operation in _CONVOLUTIONS:
                 settings["kernel_size"] = shape[2:]
-        steps[number] = Step(node.operation, widths, tuple(sorted(settings.items())), inputs, (node.name,))
+        steps[number] = Step(operation, widths, tuple(sorted(settings.items())), inputs, (node.name,))
     return steps, same[len(graph.nodes)]
 
 
