@@ -197,12 +197,16 @@ def _exercise_cells(exercise: Exercise, solution: str, unit: str, home: Unit) ->
     ]
 
 
+def _what(budget: Budget) -> str:
+    return f"a network beside {budget.topology}" if budget.any_network else f"a compressed {budget.topology}"
+
+
 def _budget_cells(budget: Budget, unit: str) -> list[NotebookNode]:
     for limit in budget.limits:
         check_limit(limit)
     lines = [
         f"**`{budget.name}`** · budget · {_marks(budget.points)} · {budget.minutes} minutes · hand in `{budget.file}`, "
-        f"a compressed {budget.topology}, measured on the test images of {budget.data}",
+        f"{_what(budget)}, measured on the test images of {budget.data}",
         "",
         "| measured | full marks up to | none from |",
         "|---|---|---|",

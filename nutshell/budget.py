@@ -302,6 +302,8 @@ def judge(
         check_limit(limit)
     expected = _expected(budget.topology)
     for limit in budget.limits:
+        if budget.any_network and limit.layer is not None:
+            raise WrongUse(f"{limit.metric}: layer={limit.layer}, but any network may be handed in, and layers differ.")
         if limit.layer is not None and limit.layer > len(expected.layers):
             raise WrongUse(f"{limit.metric}: layer={limit.layer}, but {budget.topology} has {len(expected.layers)}.")
     if not isinstance(path, bytes) and not Path(path).is_file():
@@ -387,6 +389,12 @@ def _matching_layers(found: "Artefact", expected: "Topology", budget: "Budget") 
 
     forms = {tensor.name: tensor.form for tensor in found.tensors}
     here = topology_of(found.graph, forms, found.shapes)
+    if budget.any_network:
+        outputs = expected.layers[-1].widths[1]
+        if found.input_shape == expected.input_shape and found.shapes[-1] == (outputs,):
+            return here.layers
+        raise Refused(f"It takes images of shape {list(found.input_shape)} and puts out {list(found.shapes[-1])}; "
+                      f"needed are {list(expected.input_shape)} and [{outputs}].")
     reason = difference(here, expected, shrunk=budget.shrunk)
     if reason:
         narrower = " Layers may be narrower." if budget.shrunk else ""

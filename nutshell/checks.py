@@ -83,13 +83,15 @@ class Budget:
     data : str
         Data set of :mod:`nutshell.data` on whose images it is measured.
     topology : str
-        Name of the network that it must be a compressed form of.
+        Name of the network that it must be a compressed form of, or that it is compared with.
     limits : tuple of Limit
         All must hold for full marks.
     minutes : int
         How long it takes a learner.
     shrunk : bool
         Whether layers may be narrower than the topology's, as after pruning neurons; its inputs and outputs stay.
+    any_network : bool
+        Whether it may be any other network with the topology's inputs and outputs, as for architectures of one's own.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Budget:
     limits: tuple[Limit, ...]
     minutes: int = 20
     shrunk: bool = False
+    any_network: bool = False
 
 
 @dataclass(frozen=True)

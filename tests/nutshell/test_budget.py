@@ -161,6 +161,22 @@ def test_fewer_inputs_or_classes_are_refused_where_neurons_may_go(tmp_path):
         assert "isn't lenet-300-100" in judge(small, tmp_path / "a.nut").reason
 
 
+def test_any_network_with_the_same_images_and_classes_where_the_budget_says_so(tmp_path):
+    def verdict(network: nn.Module, input_shape=(1, 28, 28)):
+        artefact.save(network, tmp_path / "a.nut", input_shape=input_shape)
+        limits = (Limit("macs", 300_000),)
+        return judge(Budget("own", 10, "a.nut", "mnist", "lenet-300-100", limits, any_network=True), tmp_path / "a.nut")
+
+    assert verdict(models.build("mlp", sizes=(784, 80, 10))).points == 10
+    cnn = verdict(models.build("lenet-5-caffe"))
+    assert not cnn.reason and cnn.points == 0 and cnn.rows[0].value == 2_293_000
+    assert "[9]; needed are [1, 28, 28] and [10]" in verdict(models.build("mlp", sizes=(784, 20, 9))).reason
+    assert "shape [784]" in verdict(nn.Linear(784, 10), (784,)).reason
+    with pytest.raises(WrongUse, match="layers differ"):
+        judge(Budget("own", 10, "a.nut", "mnist", "lenet-300-100", (Limit("layer_bytes", 10, layer=1),),
+                     any_network=True), tmp_path / "a.nut")  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["lenet-5", "lenet-5-caffe"])
 def test_a_small_cnn_sold_as_lenet_300_100_is_refused(tmp_path, name):
     artefact.save(models.build(name), tmp_path / "a.nut", input_shape=(1, 28, 28))
