@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import ipywidgets as widgets
+from IPython.display import HTML
 
 WIDTH = "420px"  # of a knob with its description: wide enough to aim at one of 300 ranks
 
@@ -42,3 +43,26 @@ def explorer(draw: Callable[..., str], knobs: Mapping[str, widgets.Widget]) -> w
         knob.observe(update, names="value")
     update()
     return widgets.VBox([*knobs.values(), picture])
+
+
+def captioned(words: str, picture: HTML) -> str:
+    """What an explorer's numbers come to, in bold, above its picture or table.
+
+    Parameters
+    ----------
+    words : str
+        HTML; one sentence, which a reader without the picture can do with.
+    picture : IPython.display.HTML
+        As :func:`nutshell.plots.as_html` and :func:`nutshell.explorers.tables.table` make it.
+
+    Returns
+    -------
+    str
+        What :func:`explorer` takes from ``draw``.
+
+    Examples
+    --------
+    >>> captioned("rank 7", HTML("<img>"))
+    '<p><b>rank 7</b></p><img>'
+    """
+    return f"<p><b>{words}</b></p>{picture.data}"

@@ -22,7 +22,7 @@ from nutshell.artefact.coders.bits import bytes_for
 from nutshell.artefact.coders.huffman import code_lengths, code_words
 from nutshell.artefact.encodings.sparse import gaps_of
 from nutshell.data.dataset import Split
-from nutshell.explorers.common import explorer
+from nutshell.explorers.common import captioned, explorer
 from nutshell.training import evaluate
 
 STARTS = ("linear", "density", "random")
@@ -130,9 +130,9 @@ def sharing(weights: Tensor, name: str = "the layer") -> widgets.Widget:
         words = (f"{count} centroids from the {start} start, {round_} rounds: mean square {squares[round_]:.1f}·10⁻⁶, "
                  f"the largest hundredth of the weights {100 * now.largest_off():.1f} % off; {len(now.values):,} "
                  f"indices and the codebook take {rate(len(now.values), count):.2f} times fewer bits")
-        return f"<p><b>{words}</b></p>" + plots.as_html(
+        return captioned(words, plots.as_html(
             panels[0].figure, f"A histogram of the weights of {name} with vertical lines at the centroids, and the "
-            f"mean square against the rounds, which never rises. {words}.").data
+            f"mean square against the rounds, which never rises. {words}."))
 
     return explorer(draw, knobs)
 
@@ -215,9 +215,9 @@ def huffman_tree(text: str = "abracadabra") -> widgets.Widget:
         words = (f"{code.bits} bits in Huffman's code, {code.fixed_bits} in words of equal length; "
                  f"{code.bits / letters:.3f} bits a letter, entropy {code.entropy:.3f}")
         table = ", ".join(f"{letter} {word or 'nothing'}" for letter, word in code.words.items())
-        return f"<p><b>{words}</b></p>" + plots.as_html(
+        return captioned(words, plots.as_html(
             axes, f"Huffman's tree: letters hang at their code words, frequent ones near the top. {words}. "
-            f"The code: {table}.").data
+            f"The code: {table}."))
 
     return explorer(draw, knobs)
 
@@ -354,7 +354,7 @@ def where_bytes_go(network: nn.Module, part: Split) -> widgets.Widget:
                  f"on {len(part):,} images, without any training")
         listed = ", ".join(f"{name} {size:,}" for name, size in found.items())
         picture = plots.as_html(axes, f"A bar of the file's bytes by part: {listed}. {words}.")
-        return f"<p><b>{words}</b></p>" + picture.data
+        return captioned(words, picture)
 
     return explorer(draw, knobs)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nutshell import plots
 from nutshell.data.dataset import Split
-from nutshell.explorers.common import explorer
+from nutshell.explorers.common import captioned, explorer
 from nutshell.training import evaluate
 
 BYTES = 4  # a number in fp32
@@ -126,8 +126,8 @@ def picture(images: Tensor, labels: Tensor) -> widgets.Widget:
         words = (f"Digit {int(labels[number])} at rank {rank}: {found['stored']} numbers instead of "
                  f"{spectrum.weight.numel()}, {100 * found['energy']:.1f} % of the energy, "
                  f"{100 * found['distance']:.1f} % away")
-        return f"<p><b>{words}</b></p>" + plots.as_html(panels[0].figure, f"A digit, the same at lower rank, and its "
-                                                        f"singular values. {words}.").data
+        return captioned(words, plots.as_html(
+            panels[0].figure, f"A digit, the same at lower rank, and its singular values. {words}."))
 
     return explorer(draw, knobs)
 
@@ -170,9 +170,9 @@ def layer_rank(
         words = (f"{layer} at rank {rank}: {found['stored'] * BYTES / 1000:,.1f} KB of weights, "
                  f"{found['rate']:.2f} times smaller, {100 * found['energy']:.1f} % of the energy, "
                  f"{error:.2f} % error on {len(part):,} images before fine-tuning")
-        return f"<p><b>{words}</b></p>" + plots.as_html(
+        return captioned(words, plots.as_html(
             panels[0].figure, f"The weights of neuron {neuron} as an image, the same at rank {rank}, and the error "
-            f"against the layer's kilobytes, which rises where few are left. {words}.").data
+            f"against the layer's kilobytes, which rises where few are left. {words}."))
 
     return explorer(draw, knobs)
 
@@ -257,9 +257,9 @@ def tucker(kernel: Tensor, side: int) -> widgets.Widget:
         fewer = {key: f"{after[key]:,} {key} instead of {before[key]:,} ({before[key] / after[key]:.2f} times fewer)"
                  for key in after}
         words = f"R₁ = {rank_in}, R₂ = {rank_out}: {fewer['parameters']}, {fewer['MACs']}, {100 * distance:.1f} % away"
-        return f"<p><b>{words}</b></p>" + plots.as_html(
+        return captioned(words, plots.as_html(
             panels[0].figure, "A map of the relative error for all pairs of ranks, with the line where Tucker-2 stops "
-            f"saving parameters, and bars of parameters and MACs against the convolution. {words}.").data
+            f"saving parameters, and bars of parameters and MACs against the convolution. {words}."))
 
     return explorer(draw, knobs)
 

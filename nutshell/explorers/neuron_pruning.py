@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nutshell import models, plots
 from nutshell.data.dataset import Split
-from nutshell.explorers.common import explorer
+from nutshell.explorers.common import captioned, explorer
 from nutshell.training import evaluate
 
 PENALTIES = {"length (group)": "group", "magnitudes (lasso)": "lasso", "squares (decay)": "decay"}
@@ -162,9 +162,9 @@ def step() -> widgets.Widget:
         axes.figure.legend(loc="outside upper center", ncols=3, fontsize=8)
         words = (f"threshold {threshold:.2f}: of {len(points)} groups {int(empty.sum())} become empty, "
                  f"{int((thin & ~empty).sum())} lose one of their two weights")
-        return f"<p><b>{words}</b></p>" + plots.as_html(
+        return captioned(words, plots.as_html(
             axes, f"Points in the plane, each a group of two weights, with arrows to where the step takes it; {words}."
-        ).data
+        ))
 
     return explorer(draw, knobs)
 
@@ -191,7 +191,7 @@ def ways() -> widgets.Widget:
         words = (f"λ = {penalty:.2f}, learning rate {rate:.2f}: the last ten subgradient steps end between "
                  f"{last.min():.3f} and {last.max():.3f} away from zero, the proximal ones are exactly zero "
                  f"{zeros} times of {len(found['proximal'])}")
-        return f"<p><b>{words}</b></p>" + plots.as_html(axes, f"Length of one group against steps. {words}.").data
+        return captioned(words, plots.as_html(axes, f"Length of one group against steps. {words}."))
 
     return explorer(draw, knobs)
 
@@ -226,8 +226,8 @@ def fewer_neurons(network: nn.Module, part: Split) -> widgets.Widget:
         names = {value: name for name, value in SCORES.items()}
         words = (f"{first} and {second} neurons kept by “{names[score]}”: {size:,} parameters instead of {before:,}, "
                  f"{before / size:.2f} times fewer, {error:.2f} % error on {len(part):,} images, nothing trained")
-        return f"<p><b>{words}</b></p>" + plots.as_html(
-            axes, f"Three weight matrices as rectangles, drawn to scale, and inside each what is left. {words}.").data
+        return captioned(words, plots.as_html(
+            axes, f"Three weight matrices as rectangles, drawn to scale, and inside each what is left. {words}."))
 
     return explorer(draw, knobs)
 

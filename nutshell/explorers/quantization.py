@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nutshell import plots
 from nutshell.data.dataset import Split
-from nutshell.explorers.common import explorer
+from nutshell.explorers.common import captioned, explorer
 from nutshell.explorers.tables import table
 from nutshell.integers import fixed_point_multiplier
 from nutshell.training import evaluate
@@ -138,9 +138,9 @@ def grid(values: Tensor, name: str = "number") -> widgets.Widget:
         words = (f"{bits} bits over {percent} % of what was seen: step {made.scale:.4g}, zero point {made.zero_point}, "
                  f"{100 * found['clipped']:.2f} % clipped; root of the mean squared error "
                  f"{(found['rounding'] + found['clipping']) ** 0.5:.4g}")
-        return f"<p><b>{words}</b></p>" + plots.as_html(
+        return captioned(words, plots.as_html(
             panels[0].figure, "A histogram of the numbers with the levels as lines, and the mean squared error from "
-            f"rounding and from clipping against the range: one falls, the other rises. {words}.").data
+            f"rounding and from clipping against the range: one falls, the other rises. {words}."))
 
     return explorer(draw, knobs)
 
@@ -188,9 +188,9 @@ def layer_bits(
         words = (f"{bits} bits, scales: {scales}: {size / 1000:,.1f} KB of weights and scales, "
                  f"{4 * counts[0] / size:.2f} times smaller; neuron {neuron} uses {levels} levels; "
                  f"{found[bits, by_output]:.2f} % error, {dense:.2f} % in floats")
-        return f"<p><b>{words}</b></p>" + plots.as_html(
+        return captioned(words, plots.as_html(
             panels[0].figure, "The weights of a neuron as an image, in floats and on the grid, and the error against "
-            f"bits for both kinds of scales. {words}.").data
+            f"bits for both kinds of scales. {words}."))
 
     return explorer(draw, knobs)
 
@@ -245,7 +245,7 @@ def requantisation() -> widgets.Widget:
             ("clipped to a byte (uint8)", found["level"], 8),
         ]
         words = f"{total:,} · {factor:.6f} + {zero_point} = {exact:.4f}, and the level is {found['level']}"
-        return f"<p><b>{words}</b></p>" + str(table(["step", "whole number", "bits with its sign"], rows).data)
+        return captioned(words, table(["step", "whole number", "bits with its sign"], rows))
 
     return explorer(draw, knobs)
 

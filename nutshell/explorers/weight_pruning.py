@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nutshell import plots
 from nutshell.artefact.encodings.sparse import gaps_of
 from nutshell.data.dataset import Split
-from nutshell.explorers.common import explorer
+from nutshell.explorers.common import captioned, explorer
 from nutshell.training import evaluate
 
 ALL = "all layers, one threshold"
@@ -105,9 +105,9 @@ def threshold(network: nn.Module, part: Split, shape: tuple[int, int] = (28, 28)
         words = (f"{percent:g} % gone from {layer.replace(',', ' by')}: below {least:.4f}, {least / spread:.2f} "
                  f"standard deviations; {left:,} weights left, "
                  f"{error:.2f} % error on {len(part):,} images without retraining")
-        return f"<p><b>{words}</b></p>" + plots.as_html(
+        return captioned(words, plots.as_html(
             panels[0].figure, "A histogram of the weights with the threshold on both sides of zero, one neuron's "
-            f"weights after pruning, and the error against the share that goes. {words}.").data  # fmt: skip
+            f"weights after pruning, and the error against the share that goes. {words}."))  # fmt: skip
 
     return explorer(draw, knobs)
 
@@ -181,9 +181,9 @@ def ramps(weight: Tensor, steps: int = 100) -> widgets.Widget:
         words = (f"Ramp from step {start} to {end}, to {percent} %: half-way the cubic has "
                  f"{100 * found['cubic'][half]:.1f} %, the straight line {100 * found['straight line'][half]:.1f} %, "
                  f"Narang's threshold {100 * found['threshold (Narang)'][half]:.1f} %")
-        return f"<p><b>{words}</b></p>" + plots.as_html(
+        return captioned(words, plots.as_html(
             panels[0].figure, "Sparsity against the step of training for four ways of pruning, and beside it the share "
-            f"of the weights still left that goes in each step. {words}.").data  # fmt: skip
+            f"of the weights still left that goes in each step. {words}."))  # fmt: skip
 
     return explorer(draw, knobs)
 
@@ -294,9 +294,9 @@ def gaps(weight: Tensor) -> widgets.Widget:
         words = (f"{found['numbers']:,} numbers and {found['padding']:,} padding zeros ({expected:,.0f} if positions "
                  f"were independent): {found['bytes'] / 1000:,.1f} KB with gaps of {bits} bits; best are {best} bits, "
                  f"{costs[best]['bytes'] / 1000:,.1f} KB")
-        return f"<p><b>{words}</b></p>" + plots.as_html(
+        return captioned(words, plots.as_html(
             panels[0].figure, "A histogram of the runs of zeros with the limit of a gap, and the layer's kilobytes "
-            f"against the bits of a gap, with a minimum in between. {words}.").data  # fmt: skip
+            f"against the bits of a gap, with a minimum in between. {words}."))  # fmt: skip
 
     return explorer(draw, knobs)
 
