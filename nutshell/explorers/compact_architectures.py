@@ -1,0 +1,422 @@
+"""The explorers of unit 10: what a block costs, a network built from blocks, octaves, coins, and Swish.
+
+Each explorer is a widget around plain functions that return the numbers shown, so that lessons and tests can use the
+numbers without the widget.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nutshell import meter, models, plots
+from nutshell.explorers.common import captioned, explorer
+from nutshell.meter import Report
+from nutshell.models.blocks import BLOCKS, block, block_network
+
+KINDS = tuple(BLOCKS)
+CASES = ("0", "X", "F(X)", "X + F(X)")
+_SIDE = 32  # of a CIFAR-10 image
+_BLUE, _ORANGE, _GREEN, _RED, _BLACK, _SKY = (
+    plots.PALETTE[name] for name in ("blue", "orange", "green", "vermilion", "black", "sky"))  # fmt: skip
+_CASE_COLOURS = (_BLACK, _ORANGE, _SKY, _BLUE)
+
+
+# One block -----------------------------------------------------------------------------------------------------------
+
+
+def block_costs(channels: int, outputs: int, side: int) -> dict[str, dict[str, int]]:
+    """Parameters and multiply-accumulates of each kind of block, by the meter.
+
+    Parameters
+    ----------
+    channels, outputs : int
+        C and P.
+    side : int
+        Height and width of its input, even.
+
+    Returns
+    -------
+    dict
+        By kind of block: ``parameters`` (of convolutions and normalisation), ``macs`` and ``activations``.
+
+    Examples
+    --------
+    >>> costs = block_costs(64, 64, 16)
+    >>> costs["plain"]["macs"], costs["separable"]["macs"]
+    (9437184, 1196032)
+    """
+    found = {}
+    for kind in KINDS:
+        with torch.device("meta"):
+            made = block(kind, channels, outputs).eval()
+        report = meter.count(made, (1, channels, side, side))
+        found[kind] = {"parameters": report.parameters, "macs": report.macs, "activations": report.total.activations}
+    return found
+
+
+def blocks() -> widgets.Widget:
+    """Move channels, outputs and the size of the image: parameters and multiply-accumulates of all kinds of blocks."""
+    knobs = {
+        "channels": widgets.SelectionSlider(options=(8, 16, 32, 64, 128, 256), value=64, description="C (inputs)"),
+        "outputs": widgets.SelectionSlider(options=(8, 16, 32, 64, 128, 256), value=64, description="P (outputs)"),
+        "side": widgets.SelectionSlider(options=(4, 8, 16, 32), value=16, description="H = W (pixels)"),
+    }
+
+    def draw(channels: int, outputs: int, side: int) -> str:
+        costs = block_costs(channels, outputs, side)
+        panels = plots.axes(9, 3.4, columns=2, sharey=True)
+        for axes, quantity, colour, unit in zip(panels, ("parameters", "macs"), (_BLUE, _ORANGE), (1e3, 1e6),
+                                                strict=True):
+            values = [costs[kind][quantity] / unit for kind in KINDS]
+            axes.barh(KINDS, values, color=colour)
+            axes.axvline(values[0], color=_BLACK, linestyle="--", linewidth=1)
+            for place, value in enumerate(values):
+                axes.text(value, place, f" {_times(values[0], value)}" if place else "", va="center", fontsize=8)
+            axes.set(xlabel="MACs (millions)" if quantity == "macs" else "parameters (thousands)",
+                     xlim=(0, 1.25 * max(values)))
+        panels[0].set_ylabel("block")
+        panels[0].invert_yaxis()
+        least = min(KINDS, key=lambda kind: costs[kind]["macs"])
+        words = (f"{channels} to {outputs} channels on {side}×{side} pixels: a plain 3×3 convolution takes "
+                 f"{costs['plain']['parameters']:,} parameters and {costs['plain']['macs']:,} MACs, a {least} block "
+                 f"the fewest MACs, {costs[least]['macs']:,}")
+        return captioned(words, plots.as_html(panels[0].figure, f"Bars of parameters and of MACs for each kind of "
+                                              f"block, a dashed line at the plain one. {words}."))
+
+    return explorer(draw, knobs)
+
+
+# A network of blocks -------------------------------------------------------------------------------------------------
+
+
+def described(kinds: Sequence[str], width: int, depth: int) -> list[tuple[str, int]]:
+    """The description of a network: a plain convolution, then for each stage some blocks and a pool.
+
+    Parameters
+    ----------
+    kinds : sequence of str
+        The block of each stage; the width doubles from one to the next.
+    width : int
+        Channels of the first stage.
+    depth : int
+        Blocks of a stage.
+
+    Examples
+    --------
+    >>> described(("fire", "separable"), 16, 1)
+    [('plain', 16), ('fire', 16), ('pool', 2), ('separable', 32), ('pool', 2)]
+    """
+    found = [("plain", width)]
+    for stage, kind in enumerate(kinds):
+        found += [(kind, width << stage)] * depth + [("pool", 2)]
+    return found
+
+
+def numbers(network: nn.Module, runs: int = 15) -> dict[str, Any]:
+    """Count a network for one CIFAR-10 image, and time it here.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Takes images ``(N, 3, 32, 32)``.
+    runs : int
+        Runs that the median is taken of, after three that warm up.
+
+    Returns
+    -------
+    dict
+        ``parameters``, ``macs``, ``activations``, ``energy_uj`` (an estimate in fp32), ``milliseconds`` (measured, one
+        image) and ``report``.
+    """
+    report = meter.count(network.eval(), (1, 3, _SIDE, _SIDE))
+    return {"parameters": report.parameters, "macs": report.macs, "activations": report.total.activations,
+            "energy_uj": meter.energy(report).total_uj, "milliseconds": milliseconds(network, runs), "report": report}
+
+
+def milliseconds(network: nn.Module, runs: int = 15) -> float:
+    """Median time of one CIFAR-10 image through a network, in milliseconds, on the threads that torch uses here."""
+    image, taken = torch.zeros(1, 3, _SIDE, _SIDE), []
+    with torch.inference_mode():
+        for _ in range(3 + runs):
+            before = time.perf_counter()
+            network(image)
+            taken.append(1000 * (time.perf_counter() - before))
+    return statistics.median(taken[3:])
+
+
+def by_block(report: Report, quantity: str = "macs") -> dict[str, int]:
+    """A count for each top-level part of a network, in their order, those with none left out.
+
+    Examples
+    --------
+    >>> by_block(meter.count(block_network((("plain", 8),)), (1, 3, 32, 32)))
+    {'block1': 221184, 'classifier': 80}
+    """
+    found: dict[str, int] = {}
+    for layer in report.layers:
+        part = layer.name.split(".")[0]
+        found[part] = found.get(part, 0) + getattr(layer, quantity)
+    return {part: count for part, count in found.items() if count}
+
+
+def builder() -> widgets.Widget:
+    """Choose a block for each stage: parameters, MACs, an estimate of energy, and milliseconds measured on the spot.
+
+    Networks that were tried stay on the map, beside the small VGG.
+    """
+    vgg = numbers(models.build("vgg-small"))
+    tried: dict[tuple, dict[str, Any]] = {}
+    knobs = {
+        **{f"stage{stage}": widgets.Dropdown(options=KINDS, value="plain", description=f"stage {stage}, {side}×{side}")
+           for stage, side in ((1, 32), (2, 16), (3, 8))},
+        "width": widgets.SelectionSlider(options=(8, 16, 24, 32, 48, 64), value=32, description="first width"),
+        "depth": widgets.IntSlider(1, 1, 3, description="blocks a stage", continuous_update=False),
+        "head": widgets.Dropdown(options=(("pooled", "pooled"), ("fully connected", "connected")), description="head"),
+    }
+
+    def draw(stage1: str, stage2: str, stage3: str, width: int, depth: int, head: str) -> str:
+        chosen = (stage1, stage2, stage3), width, depth, head
+        if chosen not in tried:
+            network = block_network(described(*chosen[:3]), head=head)
+            tried[chosen] = numbers(network)
+        found = tried[chosen]
+        panels = plots.axes(10, 3.4, columns=2, width_ratios=(1.1, 1))
+        _stacked(panels[0], vgg["report"], found["report"])
+        _map(panels[1], vgg, [entry for key, entry in tried.items() if key != chosen], found)
+        words = (f"{found['parameters']:,} parameters ({_times(vgg['parameters'], found['parameters'])}), "
+                 f"{found['macs'] / 1e6:.2f} million MACs ({_times(vgg['macs'], found['macs'])}), "
+                 f"{found['energy_uj']:,.0f} µJ estimated ({_times(vgg['energy_uj'], found['energy_uj'])}), "
+                 f"{found['milliseconds']:.2f} ms measured here for one image "
+                 f"({_times(vgg['milliseconds'], found['milliseconds'])}); in brackets against the small VGG")
+        return captioned(words, plots.as_html(
+            panels[0].figure, "Left: bars of MACs for each block, of the small VGG and of the network built. Right: "
+            f"milliseconds against MACs for all networks tried and the small VGG. {words}."))
+
+    return explorer(draw, knobs)
+
+
+# Octaves -------------------------------------------------------------------------------------------------------------
+
+
+def octave_numbers(alpha: float) -> dict[str, float]:
+    """Shares of a plain convolution's work that the four paths of an octave convolution take, as many low in as out.
+
+    Parameters
+    ----------
+    alpha : float
+        Share of low channels, 0 to 1.
+
+    Returns
+    -------
+    dict
+        ``high to high``, ``low to high``, ``high to low``, ``low to low``, their sum ``macs``, ``activations`` and
+        ``parameters``, all as shares of the plain convolution's.
+
+    Examples
+    --------
+    >>> octave_numbers(0.5)["macs"], octave_numbers(0.5)["activations"]
+    (0.4375, 0.625)
+    """
+    high, low = 1 - alpha, alpha
+    paths = {"high to high": high * high, "low to high": low * high / 4, "high to low": high * low / 4,
+             "low to low": low * low / 4}
+    return {**paths, "macs": sum(paths.values()), "activations": high + low / 4, "parameters": 1.0}
+
+
+def halves(image: Tensor) -> tuple[Tensor, Tensor]:
+    """The low octave of an image, averaged over 2×2 pixels and repeated, and what it lacks.
+
+    Parameters
+    ----------
+    image : Tensor
+        Shape ``(C, H, W)``, H and W even.
+    """
+    low = functional.avg_pool2d(image[None].float(), 2).repeat_interleave(2, 2).repeat_interleave(2, 3)[0]
+    return low, image - low
+
+
+def octaves(images: Tensor, names: Sequence[str]) -> widgets.Widget:
+    """Choose an image and the share α of low channels: what a low channel can see, and what the four paths cost.
+
+    Parameters
+    ----------
+    images : Tensor
+        uint8, shape ``(N, 3, H, W)``.
+    names : sequence of str
+        What each shows.
+    """
+    knobs = {
+        "number": widgets.IntSlider(0, 0, len(images) - 1, description="image", continuous_update=False),
+        "alpha": widgets.FloatSlider(0.5, min=0, max=1, step=0.125, description="α", continuous_update=False),
+    }
+
+    def draw(number: int, alpha: float) -> str:
+        image = images[number].float() / 255
+        low, rest = halves(image)
+        kept = float(((low - low.mean((1, 2), True)) ** 2).sum() / ((image - image.mean((1, 2), True)) ** 2).sum())
+        panels = plots.axes(10, 2.8, columns=4, width_ratios=(1, 1, 1, 2))
+        for axes, shown, title in zip(panels, (image, low, 0.5 + rest), ("image", "low octave", "rest, + ½"),
+                                      strict=False):
+            axes.imshow(shown.clamp(0, 1).permute(1, 2, 0).numpy())
+            axes.set(title=title, xticks=[], yticks=[])
+            axes.grid(False)
+        found = _paths(panels[3], alpha)
+        words = (f"The low octave holds {100 * kept:.0f} % of the variation of this {names[number]}. α = {alpha:g}: "
+                 f"{100 * found['macs']:.1f} % of the MACs, {100 * found['activations']:.1f} % of the activations, "
+                 "100 % of the parameters")
+        return captioned(words, plots.as_html(panels[0].figure, "An image, its low octave and the rest; and the MACs "
+                                              f"of the four paths of an octave convolution against α. {words}."))
+
+    return explorer(draw, knobs)
+
+
+# Swapout -------------------------------------------------------------------------------------------------------------
+
+
+def thrown(keep: float, side: int, seed: int = 0) -> Tensor:
+    """Which of the four cases each unit of a map falls into: 0, 1, 2 or 3 as in :data:`CASES`.
+
+    Examples
+    --------
+    >>> thrown(1.0, 2)
+    tensor([[3, 3],
+            [3, 3]])
+    """
+    generator = torch.Generator().manual_seed(seed)
+    first, second = (torch.rand(side, side, generator=generator) < keep for _ in range(2))
+    return first.long() + 2 * second.long()
+
+
+def coins(blocks: int = 8, side: int = 24) -> widgets.Widget:
+    """Choose a block and the last block's probability: the four cases of its units, drawn and expected."""
+    knobs = {
+        "number": widgets.IntSlider(4, 1, blocks, description="block", continuous_update=False),
+        "last": widgets.FloatSlider(0.5, min=0, max=1, step=0.05, description="last", continuous_update=False),
+        "seed": widgets.IntSlider(0, 0, 9, description="throw", continuous_update=False),
+    }
+
+    def draw(number: int, last: float, seed: int) -> str:
+        keep = 1 - (1 - last) * number / blocks
+        cases = thrown(keep, side, seed)
+        wanted = [(1 - keep) ** 2, keep * (1 - keep), (1 - keep) * keep, keep**2]
+        seen = [float((cases == case).double().mean()) for case in range(4)]
+        panels = plots.axes(10, 2.9, columns=3, width_ratios=(1.2, 1, 1.4))
+        line = [1 - (1 - last) * place / blocks for place in range(1, blocks + 1)]
+        panels[0].plot(range(1, blocks + 1), line, "o-", color=_BLUE)
+        panels[0].plot([number], [keep], "o", color=_RED, markersize=10)
+        panels[0].set(xlabel="block", ylabel="keep", ylim=(-0.05, 1.05), title="linear schedule")
+        colours = np.array([[int(c[place : place + 2], 16) for place in (1, 3, 5)] for c in _CASE_COLOURS])
+        panels[1].imshow(colours[cases.numpy()])
+        panels[1].set(xticks=[], yticks=[], title="units of one channel")
+        panels[1].grid(False)
+        places = np.arange(4)
+        panels[2].bar(places - 0.2, seen, 0.4, color=_CASE_COLOURS, label="seen")
+        panels[2].bar(places + 0.2, wanted, 0.4, fill=False, hatch="//", edgecolor=_BLACK, label="expected")
+        panels[2].set_xticks(places, CASES)
+        panels[2].set(ylabel="share of the units", ylim=(0, 1.05))
+        panels[2].legend()
+        words = (f"Block {number} of {blocks}: keep = {keep:.3f}, so "
+                 + ", ".join(f"{100 * share:.1f} % put out {case}" for case, share in zip(CASES, wanted, strict=True)))
+        return captioned(words, plots.as_html(panels[0].figure, "The linear schedule; a map whose units are coloured "
+                                              f"by their case; and bars of the shares. {words}."))
+
+    return explorer(draw, knobs)
+
+
+# Swish ---------------------------------------------------------------------------------------------------------------
+
+
+def swish() -> widgets.Widget:
+    """Move β: the activation x · σ(βx) and its slope, between half of the input and the ReLU."""
+    knobs = {"beta": widgets.FloatSlider(1.0, min=-1, max=10, step=0.25, description="β", continuous_update=False)}
+
+    def draw(beta: float) -> str:
+        x = torch.linspace(-5, 5, 401)
+        s = torch.sigmoid(beta * x)
+        value, slope = x * s, s + beta * x * s * (1 - s)
+        panels = plots.axes(9, 2.9, columns=2)
+        panels[0].plot(x, value, color=_BLUE, label=f"Swish, β = {beta:g}")
+        panels[0].plot(x, x.relu(), "--", color=_BLACK, linewidth=1, label="ReLU")
+        panels[0].plot(x, x / 2, ":", color=_BLACK, linewidth=1, label="x / 2")
+        panels[0].set(xlabel="x", ylabel="output")
+        panels[0].legend()
+        panels[1].plot(x, slope, color=_ORANGE, label="slope of Swish")
+        panels[1].plot(x, (x > 0).float(), "--", color=_BLACK, linewidth=1, label="slope of ReLU")
+        panels[1].set(xlabel="x", ylabel="slope", ylim=(-0.6, 1.6))
+        panels[1].legend()
+        lowest = int(value.argmin())
+        words = (f"β = {beta:g}: between −5 and 5 the output is least at x = {x[lowest]:.2f}, where it is "
+                 f"{value[lowest]:.3f}; at −1 the slope is {_slope(-1.0, beta):.3f}, that of a ReLU is 0")
+        return captioned(words, plots.as_html(panels[0].figure, "The activation between the ReLU and half of the "
+                                              f"input, and its slope. {words}."))
+
+    return explorer(draw, knobs)
+
+
+# Drawing -------------------------------------------------------------------------------------------------------------
+
+
+def _times(before: float, after: float) -> str:
+    ratio = before / after
+    return f"{ratio:.1f}× less" if ratio >= 1.05 else f"{1 / ratio:.1f}× more" if ratio <= 0.95 else "the same"
+
+
+def _slope(x: float, beta: float) -> float:
+    s = 1 / (1 + np.exp(-beta * x))
+    return float(s + beta * x * s * (1 - s))
+
+
+def _stacked(axes: Axes, before: Report, after: Report) -> None:
+    most = 0.0
+    for place, report in enumerate((before, after)):
+        left = 0.0
+        for number, (part, macs) in enumerate(by_block(report).items()):
+            axes.barh(place, macs / 1e6, left=left, color=(_BLUE, _SKY)[number % 2], edgecolor="white")
+            if macs > 0.07 * before.macs:
+                axes.text(left + macs / 2e6, place, part.removeprefix("block"), ha="center", va="center", fontsize=7)
+            left += macs / 1e6
+        most = max(most, left)
+    axes.set_yticks([0, 1], ["small VGG", "yours"])
+    axes.set(xlabel="MACs (millions), part by part", ylim=(1.6, -0.6), xlim=(0, 1.05 * most))
+
+
+def _map(axes: Axes, vgg: dict[str, Any], others: Sequence[dict[str, Any]], chosen: dict[str, Any]) -> None:
+    for found, marker, colour, label in (
+        ([vgg], "s", _BLACK, "small VGG"), (others, "o", _SKY, "tried before"), ([chosen], "o", _RED, "yours"),
+    ):  # fmt: skip
+        if found:
+            axes.plot([each["macs"] / 1e6 for each in found], [each["milliseconds"] for each in found], marker,
+                      color=colour, label=label, markersize=8)
+    slowest = max(each["milliseconds"] for each in (vgg, chosen, *others))
+    axes.set(xlabel="MACs (millions)", ylabel="one image (ms)", xscale="log", ylim=(0, 1.15 * slowest))
+    low = min(each["macs"] for each in (vgg, chosen, *others)) / 1e6
+    high = max(each["macs"] for each in (vgg, chosen, *others)) / 1e6
+    axes.set_xlim(low / 1.5, high * 1.5)
+    ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if low / 1.5 <= tick <= high * 1.5]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.legend(fontsize=8)
+
+
+def _paths(axes: Axes, alpha: float) -> dict[str, float]:
+    shares = np.linspace(0, 1, 101)
+    lines = [octave_numbers(float(share)) for share in shares]
+    below = np.zeros(101)
+    names = ("high to high", "low to high", "high to low", "low to low")
+    for name, colour in zip(names, (_BLUE, _ORANGE, _GREEN, _SKY), strict=True):
+        above = below + 100 * np.array([line[name] for line in lines])
+        axes.fill_between(shares, below, above, color=colour, label=name)
+        below = above
+    found = octave_numbers(alpha)
+    axes.plot([alpha], [100 * found["macs"]], "o", color=_RED, markersize=9)
+    axes.set(xlabel="α, share of low channels", ylabel="MACs (% of plain)", ylim=(0, 105))
+    axes.legend(fontsize=8)
+    return found
