@@ -10,6 +10,7 @@ from torch import nn
 
 from nutshell import artefact, models
 from nutshell.artefact import container
+from nutshell.models.blocks import block_network
 
 LIMITS = artefact.Limits(file_bytes=1 << 20, header_bytes=1 << 14, nodes=64, tensors=64, tensor_elements=1 << 16,
                          total_elements=1 << 18, activations=1 << 18, macs=1 << 22)  # fmt: skip
@@ -39,6 +40,8 @@ def seeds() -> list[bytes]:
                           encodings={"fc1.weight": artefact.LowRank(2), "fc2.weight": artefact.Dense("float16")}),
         artefact.to_bytes(convolutional.eval(), input_shape=shape, encodings={"0.weight": artefact.LowRank(2)}),
         artefact.to_bytes(Branches(), input_shape=shape),
+        artefact.to_bytes(block_network((("fire", 4), ("octave+", 4),), activation="swish", last_keep=0.5, channels=1, size=4),
+                          input_shape=(1, 4, 4)),
         *(artefact.to_bytes(_thinned(models.build("mlp", sizes=(64, 6, 3))), input_shape=shape, encodings=encodings)
           for encodings in _ENCODINGS),
     ]  # fmt: skip
