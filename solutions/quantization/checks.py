@@ -16,7 +16,7 @@ UNIT = Unit(
     title="Quantization",
     exercises=(
         Exercise("quantization_parameters", points=2, minutes=12),
-        Exercise("quantize", points=2, minutes=10),
+        Exercise("AffineGrid", points=3, minutes=14),
         Exercise("per_channel", points=2, minutes=10),
         Exercise("calibrate", points=2, minutes=15, difficulty=2),
         Exercise("fake_quantize", points=2, minutes=15, difficulty=2),
@@ -135,10 +135,10 @@ def _parameters(learner, low, high, bits) -> tuple[float, int]:
     return scale, int(zero)
 
 
-# Quantise -------------------------------------------------------------------------------------------------------------
+# There and back -------------------------------------------------------------------------------------------------------
 
 
-@check("quantize")
+@check("AffineGrid")
 def nearest_level(learner, reference, rng):
     """Every number becomes the level nearest to it"""
     for scale, zero, bits in GRIDS:
@@ -147,7 +147,7 @@ def nearest_level(learner, reference, rng):
         _check_levels(learner, values, scale, zero, bits, level)
 
 
-@check("quantize", weight=0.5)
+@check("AffineGrid", weight=0.5)
 def halves_go_to_the_even_level(learner, reference, rng):
     """A number halfway between two levels goes to the one where x / S is even"""
     values = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5])
@@ -156,7 +156,7 @@ def halves_go_to_the_even_level(learner, reference, rng):
         _check_levels(learner, values * scale, scale, zero, 4, want)
 
 
-@check("quantize")
+@check("AffineGrid")
 def beyond_the_ends(learner, reference, rng):
     """What lies beyond the grid becomes its nearest end, infinities too"""
     for scale, zero, bits in GRIDS:
@@ -165,22 +165,48 @@ def beyond_the_ends(learner, reference, rng):
             _check_levels(learner, np.array(values), scale, zero, bits, np.array([most, 0] * (len(values) // 2)))
 
 
-@check("quantize")
-def levels_come_back(learner, reference, rng):
-    """Numbers that are on the grid come back as the levels that they are, all of them"""
+@check("AffineGrid", weight=1.5)
+def what_levels_stand_for(learner, reference, rng):
+    """Every level stands for S·(q − Z), below the zero point and above it"""
     for scale, zero, bits in (*GRIDS, (0.0173, 93, 8)):
-        levels = np.arange(2**bits)
-        _check_levels(learner, scale * (levels - zero), scale, zero, bits, levels)
+        _check_numbers(learner, np.arange(2**bits), scale, zero, bits)
 
 
-@check("quantize", hidden=True)
+@check("AffineGrid", weight=0.5)
+def zero_is_written_without_error(learner, reference, rng):
+    """0 has the level Z, and Z stands for 0, with no error at all"""
+    for scale, zero, bits in (*GRIDS, (0.0173, 93, 8), (1 / 3, 6, 3)):
+        grid = _grid(learner, scale, zero, bits)
+        what = f"on the grid with S = {scale:.4g}, Z = {zero}"
+        level = _levels(grid.quantize(torch.zeros(1)), (1,), bits)
+        expect.equal(int(level), zero, f"the level of 0 {what}", next_step="What is 0 / S, and what is added to it?")
+        number = _numbers(grid.dequantize(torch.tensor([zero], dtype=torch.uint8)), (1,))
+        expect.equal(float(number), 0.0, f"the number that the level {zero} stands for, {what}",
+                     cause="Padding, dead neurons and pruned weights are 0, and an error there is made over and over.",
+                     next_step="Subtract the zero point first, multiply then.")
+
+
+@check("AffineGrid")
+def levels_come_back(learner, reference, rng):
+    """There and back: a level that is dequantised and quantised again is the same level, on the whole grid"""
+    for scale, zero, bits in (*GRIDS, (0.0173, 93, 8)):
+        _check_again(learner, scale, zero, bits)
+
+
+@check("AffineGrid", hidden=True)
 def half_a_step_at_most(learner, reference, rng):
     """Inside the range the error is at most half a step, and a larger number never gets a lower level"""
     for dtype, bits in ((torch.float32, 8), (torch.float64, 4), (torch.float32, 2)):
         scale, zero = float(np.exp(rng.normal())), int(rng.integers(0, 2**bits))
         ends = scale * -zero, scale * (2**bits - 1 - zero)
         values = torch.from_numpy(np.sort(rng.uniform(*ends, 200))).to(dtype)
-        q = _levels(learner.quantize(values, scale, zero, bits=bits), values.shape, bits)
+        grid = _grid(learner, scale, zero, bits)
+        q = _levels(grid.quantize(values), values.shape, bits)
+        numbers = _numbers(grid.dequantize(q), values.shape)
+        known = {"These are the numbers before quantising: what was lost can't come back.": values.double().numpy()}
+        expect.close(numbers, scale * (q.double() - zero), "the numbers that these levels stand for, on the same grid",
+                     rtol=1e-5, atol=1e-6 * scale, causes=known | _number_causes(q.numpy().astype(int), scale, zero),
+                     next_step="The way back starts from the levels and from nothing else.")
         distance = (scale * (q.double() - zero) - values.double()).abs().max().item() / scale
         expect.that(distance <= 0.5 + 1e-4, "numbers at most half a step from their levels", f"{distance:.3f} steps",
                     cause="A level further away was taken: cut off, or rounded to one side?",
@@ -190,17 +216,40 @@ def half_a_step_at_most(learner, reference, rng):
                     next_step="Plot the levels of torch.linspace over a little more than the range.")
 
 
-@check("quantize", hidden=True)
-def quantize_any_shape(learner, reference, rng):
-    """Any shape, the empty one and single numbers included"""
+@check("AffineGrid", hidden=True)
+def grids_of_any_scale(learner, reference, rng):
+    """Any scale, zero point and bits: numbers exact, levels that come back, and a grid that keeps nothing"""
+    for _ in range(4):
+        bits = int(rng.integers(2, 9))
+        scale, zero = float(np.exp(3 * rng.normal())), int(rng.integers(0, 2**bits))
+        _check_numbers(learner, rng.permutation(2**bits), scale, zero, bits)
+        _check_again(learner, scale, zero, bits)
+    grid = _grid(learner, 0.5, 5, 4)
+    first, second = (_levels(grid.quantize(torch.tensor(values)), (2,), 4).tolist()
+                     for values in ([100.0, -100.0], [0.0, 1.0]))
+    expect.equal((first, second), ([15, 0], [5, 7]), "the levels of two tensors, one after the other, on one grid",
+                 cause="Something is kept from one call to the next.",
+                 next_step="The object keeps S, Z and the bits, and nothing else.")
+
+
+@check("AffineGrid", hidden=True)
+def grids_take_any_shape(learner, reference, rng):
+    """Any shape there and back, the empty one and single numbers included"""
     for shape in ((3, 1, 2, 2), (0,), (), (2, 0)):
         level = rng.integers(0, 16, shape)
         _check_levels(learner, 0.5 * (np.asarray(level) - 5.0), 0.5, 5, 4, level)
+        _check_numbers(learner, np.asarray(level), 0.5, 5, 4)
+
+
+def _grid(learner, scale, zero, bits):
+    grid = learner.AffineGrid(scale, zero, **({} if bits == 8 else {"bits": bits}))
+    expect.that(grid is not None, "a grid, with the methods quantize and dequantize", "None",
+                next_step="Write a class; its __init__ keeps the scale, the zero point and the bits.")
+    return grid
 
 
 def _check_levels(learner, values, scale, zero, bits, want):
-    options = {} if bits == 8 else {"bits": bits}
-    got = learner.quantize(torch.tensor(values, dtype=torch.float32), scale, zero, **options)
+    got = _grid(learner, scale, zero, bits).quantize(torch.tensor(values, dtype=torch.float32))
     want, most = np.asarray(want), 2**bits - 1
     finite = np.nan_to_num(np.asarray(values, dtype=np.float64) / scale, posinf=1e9, neginf=-1e9)
     steps = np.rint(finite)
@@ -227,6 +276,46 @@ def _check_levels(learner, values, scale, zero, bits, want):
                  f"the levels with S = {scale:g}, Z = {zero}, {bits} bits",
                  causes={cause: np.asarray(value).astype(np.int64) for cause, value in causes.items()},
                  next_step="Follow one number by hand: divide by S, round, add Z, clip.")
+
+
+def _check_numbers(learner, levels, scale, zero, bits):
+    got = _grid(learner, scale, zero, bits).dequantize(torch.tensor(levels, dtype=torch.uint8))
+    levels = np.asarray(levels, dtype=np.int64)
+    expect.close(_numbers(got, levels.shape), scale * (levels - zero),
+                 f"the numbers that {2**bits} levels stand for, S = {scale:g}, Z = {zero}", rtol=1e-5,
+                 atol=1e-6 * scale, causes=_number_causes(levels, scale, zero),
+                 next_step="Take the level below the zero point: it stands for −S.")
+
+
+def _number_causes(levels, scale, zero):
+    return {
+        "Below the zero point the difference wraps around: bytes can't be negative.": scale * ((levels - zero) % 256),
+        "The zero point is not subtracted.": scale * levels,
+        "The zero point is added; it is added on the way there.": scale * (levels + zero),
+        "The zero point is a level, so it is subtracted before the scale is multiplied in.": scale * levels - zero,
+        "The scale is missing: these are steps, not numbers.": levels - zero,
+        "Levels are divided by the scale.": (levels - zero) / scale,
+        "int8 ends at 127: levels above it have become negative.": scale * ((levels + 128) % 256 - 128 - zero),
+    }
+
+
+def _check_again(learner, scale, zero, bits):
+    grid, levels = _grid(learner, scale, zero, bits), torch.arange(2**bits, dtype=torch.uint8)
+    numbers = _numbers(grid.dequantize(levels), levels.shape)
+    again = _levels(grid.quantize(numbers.to(torch.float32)), levels.shape, bits)
+    away = (again.int() - levels.int()).abs()
+    expect.that(not away.any(), f"all {2**bits} levels back, S = {scale:g}, Z = {zero}",
+                f"{int((away > 0).sum())} others, up to {int(away.max())} away",
+                cause="Either way may be at fault; the checks of each say which.",
+                next_step="Follow the first level that doesn't come back: level → number → level.")
+
+
+def _numbers(got, shape) -> Tensor:
+    expect.shape(got, tuple(shape), "the numbers")
+    numbers = torch.as_tensor(got)
+    expect.that(numbers.is_floating_point(), "numbers in floats", f"{numbers.dtype}".replace("torch.", ""),
+                cause="What S·(q − Z) is lies between whole numbers.", next_step="Which of your steps makes it whole?")
+    return numbers.detach()
 
 
 def _levels(got, shape, bits, causes=None) -> Tensor:

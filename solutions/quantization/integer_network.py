@@ -12,40 +12,15 @@ from torch import Tensor, nn
 
 from nutshell.integers import fixed_point_multiplier
 from solutions.quantization.reference import (
+    AffineGrid,
     calibrate,
     int8_convolution,
     int8_linear,
     per_channel,
     quantization_parameters,
-    quantize,
 )
 
 Grid = tuple[float, int]  # scale and zero point
-
-
-def dequantize(q: Tensor, scale: float, zero_point: int) -> Tensor:
-    """The numbers that whole numbers stand for: ``x = S·(q − Z)``.
-
-    Parameters
-    ----------
-    q : Tensor
-        Whole numbers, uint8 or any other integer dtype, any shape; left as they are.
-    scale : float
-        S > 0.
-    zero_point : int
-        Z.
-
-    Returns
-    -------
-    Tensor
-        x, float32, same shape.
-
-    Examples
-    --------
-    >>> dequantize(torch.tensor([0, 3, 15], dtype=torch.uint8), scale=0.5, zero_point=3)
-    tensor([-1.5000,  0.0000,  6.0000])
-    """
-    return scale * (q.to(torch.int32) - zero_point).float()
 
 
 @dataclass(frozen=True)
@@ -110,7 +85,7 @@ class IntegerNetwork:
 
     def levels(self, inputs: Tensor, batch_size: int = 500) -> Tensor:
         """Levels of the logits, uint8, for inputs in floats; the only floats are in this first quantisation."""
-        return torch.cat([self._run(quantize(part, *self.input_grid)) for part in inputs.split(batch_size)])
+        return torch.cat([self._run(AffineGrid(*self.input_grid).quantize(part)) for part in inputs.split(batch_size)])
 
     def _run(self, q: Tensor) -> Tensor:
         for layer in self.layers:
@@ -119,9 +94,9 @@ class IntegerNetwork:
 
     def simulated(self, inputs: Tensor, batch_size: int = 500) -> Tensor:
         """Logits of the simulation in float64."""
-        done = []
+        done, grid = [], AffineGrid(*self.input_grid)
         for part in inputs.split(batch_size):
-            x = dequantize(quantize(part, *self.input_grid), *self.input_grid).double()
+            x = grid.dequantize(grid.quantize(part)).double()
             for layer in self.layers:
                 x = layer.simulate(x)
             done.append(x)

@@ -106,71 +106,203 @@ def parameters_from_the_other_end(low, high, bits=8):
     return scale, levels - 1 - round(high / scale)
 
 
-# quantize ------------------------------------------------------------------------------------------------------------
+# AffineGrid -----------------------------------------------------------------------------------------------------------
 
 
-@mutant("quantize")
-def quantize_cuts_off(values, scale, zero_point, bits=8):
+class _Grid:
+    """Right in all that a mutant doesn't do otherwise."""
+
+    def __init__(self, scale, zero_point, bits=8):
+        self.scale, self.zero, self.most = scale, zero_point, 2**bits - 1
+
+    def quantize(self, values):
+        return self.clipped(torch.round(values / self.scale) + self.zero)
+
+    def clipped(self, whole):
+        return whole.clamp(0, self.most).to(torch.uint8)
+
+    def dequantize(self, levels):
+        return self.scale * (levels.int() - self.zero).float()
+
+
+@mutant("AffineGrid")
+class GridThatCutsOff(_Grid):
     """The change of type cuts off, since nothing is rounded"""
-    return (values / scale + zero_point).clamp(0, 2**bits - 1).to(torch.uint8)
+
+    def quantize(self, values):
+        return self.clipped(values / self.scale + self.zero)
 
 
-@mutant("quantize")
-def quantize_wraps_around(values, scale, zero_point, bits=8):
+@mutant("AffineGrid")
+class GridThatWrapsAround(_Grid):
     """No clipping: bytes wrap around"""
-    whole = torch.round(values / scale).nan_to_num(0.0, 1e9, -1e9) + zero_point
-    return whole.long().remainder(256).to(torch.uint8)
+
+    def quantize(self, values):
+        whole = torch.round(values / self.scale).nan_to_num(0.0, 1e9, -1e9) + self.zero
+        return whole.long().remainder(256).to(torch.uint8)
 
 
-@mutant("quantize")
-def quantize_rounds_after_adding(values, scale, zero_point, bits=8):
+@mutant("AffineGrid")
+class GridThatRoundsAfterAdding(_Grid):
     """The zero point is added before rounding, so that an odd one moves the halves"""
-    return torch.round(values / scale + zero_point).clamp(0, 2**bits - 1).to(torch.uint8)
+
+    def quantize(self, values):
+        return self.clipped(torch.round(values / self.scale + self.zero))
 
 
-@mutant("quantize")
-def quantize_to_8_bits(values, scale, zero_point, bits=8):
+@mutant("AffineGrid")
+class GridOf8Bits(_Grid):
     """Clips to 255, whatever the bits"""
-    return (torch.round(values / scale) + zero_point).clamp(0, 255).to(torch.uint8)
+
+    def quantize(self, values):
+        return (torch.round(values / self.scale) + self.zero).clamp(0, 255).to(torch.uint8)
 
 
-@mutant("quantize")
-def quantize_in_floats(values, scale, zero_point, bits=8):
+@mutant("AffineGrid")
+class GridOfFloats(_Grid):
     """Whole numbers that are still floats"""
-    return (torch.round(values / scale) + zero_point).clamp(0, 2**bits - 1)
+
+    def quantize(self, values):
+        return (torch.round(values / self.scale) + self.zero).clamp(0, self.most)
 
 
-@mutant("quantize")
-def quantize_clips_first(values, scale, zero_point, bits=8):
+@mutant("AffineGrid")
+class GridThatClipsFirst(_Grid):
     """Clips before the zero point is added"""
-    return (torch.round(values / scale).clamp(0, 2**bits - 1) + zero_point).to(torch.uint8)
+
+    def quantize(self, values):
+        return (torch.round(values / self.scale).clamp(0, self.most) + self.zero).to(torch.uint8)
 
 
-@mutant("quantize")
-def quantize_infinities_first(values, scale, zero_point, bits=8):
+@mutant("AffineGrid")
+class GridWithInfinitiesFirst(_Grid):
     """Whole numbers first, clipping then: infinities have become something else"""
-    return (torch.round(values / scale).to(torch.int32) + zero_point).clamp(0, 2**bits - 1).to(torch.uint8)
+
+    def quantize(self, values):
+        return self.clipped(torch.round(values / self.scale).to(torch.int32) + self.zero)
 
 
-@mutant("quantize")
-def quantize_halves_up(values, scale, zero_point, bits=8):
+@mutant("AffineGrid")
+class GridWithHalvesUp(_Grid):
     """Adds a half and rounds down"""
-    return (torch.floor(values / scale + 0.5) + zero_point).clamp(0, 2**bits - 1).to(torch.uint8)
+
+    def quantize(self, values):
+        return self.clipped(torch.floor(values / self.scale + 0.5) + self.zero)
 
 
-@alternative("quantize")
-def quantize_with_numpy(values, scale, zero_point, bits=8):
+@mutant("AffineGrid")
+class GridThatSubtractsBytes(_Grid):
+    """On the way back q − Z is worked out in bytes, and wraps around below the zero point"""
+
+    def dequantize(self, levels):
+        return self.scale * (levels - self.zero).float()
+
+
+@mutant("AffineGrid")
+class GridThatForgetsZero(_Grid):
+    """No zero point on the way back"""
+
+    def dequantize(self, levels):
+        return self.scale * levels.float()
+
+
+@mutant("AffineGrid")
+class GridThatScalesFirst(_Grid):
+    """On the way back the zero point is subtracted from the number, not from the level: S·q − Z"""
+
+    def dequantize(self, levels):
+        return self.scale * levels.float() - self.zero
+
+
+@mutant("AffineGrid")
+class GridThatAddsZeroTwice(_Grid):
+    """The zero point is subtracted there and added back: the two undo each other, and both are wrong"""
+
+    def quantize(self, values):
+        return self.clipped(torch.round(values / self.scale) - self.zero)
+
+    def dequantize(self, levels):
+        return self.scale * (levels.int() + self.zero).float()
+
+
+@mutant("AffineGrid")
+class GridThatKeepsSteps(_Grid):
+    """On the way back the scale is forgotten"""
+
+    def dequantize(self, levels):
+        return (levels.int() - self.zero).float()
+
+
+@mutant("AffineGrid")
+class GridInInt8(_Grid):
+    """On the way back levels become int8, where 128 and more are negative"""
+
+    def dequantize(self, levels):
+        return self.scale * (levels.to(torch.int8).int() - self.zero).float()
+
+
+@mutant("AffineGrid")
+class GridThatRemembers(_Grid):
+    """Remembers what it was given, and gives that back, without any error"""
+
+    def quantize(self, values):
+        self.seen = values
+        return super().quantize(values)
+
+    def dequantize(self, levels):
+        seen = getattr(self, "seen", None)
+        if seen is not None and seen.shape == levels.shape:
+            return seen
+        return super().dequantize(levels)
+
+
+@alternative("AffineGrid")
+class GridWithNumPy:
     """NumPy in float64"""
-    whole = np.rint(np.asarray(values, dtype=np.float64) / scale) + zero_point
-    return torch.tensor(np.clip(whole, 0, 2**bits - 1).astype(np.uint8))
+
+    def __init__(self, scale, zero_point, bits=8):
+        self.grid = scale, zero_point, bits
+
+    def quantize(self, values):
+        scale, zero, bits = self.grid
+        whole = np.rint(np.asarray(values, dtype=np.float64) / scale) + zero
+        return torch.tensor(np.clip(whole, 0, 2**bits - 1).astype(np.uint8))
+
+    def dequantize(self, levels):
+        scale, zero, _ = self.grid
+        return torch.tensor(np.asarray(levels, dtype=np.int64) - zero).double() * scale
 
 
-@alternative("quantize")
-def quantize_clips_numbers(values, scale, zero_point, bits=8):
-    """Clips the numbers to the range before anything else"""
-    low, high = -zero_point * scale, (2**bits - 1 - zero_point) * scale
-    inside = torch.minimum(torch.maximum(values, torch.tensor(low)), torch.tensor(high))
-    return (inside.div(scale).round().int() + zero_point).to(torch.uint8)
+@alternative("AffineGrid")
+class GridThatClipsNumbers:
+    """Clips the numbers to the range before anything else; a table on the way back"""
+
+    def __init__(self, scale, zero_point, bits=8):
+        self.scale, self.zero_point = scale, zero_point
+        self.numbers = torch.tensor([scale * (level - zero_point) for level in range(2**bits)])
+
+    def quantize(self, values):
+        low, high = self.numbers[0].to(values.dtype), self.numbers[-1].to(values.dtype)
+        inside = torch.minimum(torch.maximum(values, low), high)
+        return (inside.div(self.scale).round().int() + self.zero_point).to(torch.uint8)
+
+    def dequantize(self, levels):
+        return self.numbers[levels.long()]
+
+
+@alternative("AffineGrid")
+class GridInDoublePrecision:
+    """In float64, S·q − S·Z on the way back"""
+
+    def __init__(self, scale, zero_point, bits=8):
+        self.scale, self.zero_point, self.levels = scale, zero_point, 2**bits
+
+    def quantize(self, values):
+        whole = (values.double() / self.scale).round() + float(self.zero_point)
+        return torch.clip(whole, 0, self.levels - 1).byte()
+
+    def dequantize(self, levels):
+        return (self.scale * levels.double() - self.scale * self.zero_point).float()
 
 
 # per_channel ---------------------------------------------------------------------------------------------------------

@@ -56,34 +56,48 @@ def quantization_parameters(low: float, high: float, bits: int = 8) -> tuple[flo
     return scale, min(round(-low / scale), largest)
 
 
-def quantize(values: Tensor, scale: float, zero_point: int, bits: int = 8) -> Tensor:
-    """Write numbers as whole numbers of a grid: ``q = ⌊x / S⌉ + Z``, halves to even, saturated.
+class AffineGrid:
+    """Numbers as levels of a grid, and back: ``x ≈ S·(q − Z)``.
 
-    What lies beyond the ends of the grid becomes the nearest end; it never wraps around.
+    0 is written without error: its level is Z, and Z stands for it. A number that is on the grid comes back as it was,
+    any other number inside the range as its nearest neighbour on the grid, at most half a step away (Jacob et al. 2018,
+    arXiv 1712.05877, section 2.1).
 
     Parameters
     ----------
-    values : Tensor
-        x, float32 or float64, any shape; infinities too, but no NaN.
     scale : float
         S > 0.
     zero_point : int
         Z, from 0 to 2^bits − 1.
     bits : int
-        From 2 to 8.
-
-    Returns
-    -------
-    Tensor
-        q, uint8, same shape, from 0 to 2^bits − 1.
+        b, from 2 to 8.
 
     Examples
     --------
-    >>> quantize(torch.tensor([-9.0, -0.5, 0.0, 0.25, 0.75, 99.0]), scale=0.5, zero_point=3, bits=4)
+    >>> grid = AffineGrid(scale=0.5, zero_point=3, bits=4)
+    >>> q = grid.quantize(torch.tensor([-9.0, -0.5, 0.0, 0.25, 0.75, 99.0]))
+    >>> q
     tensor([ 0,  2,  3,  3,  5, 15], dtype=torch.uint8)
+    >>> grid.dequantize(q)
+    tensor([-1.5000, -0.5000,  0.0000,  0.0000,  1.0000,  6.0000])
     """
-    whole = torch.round(values / scale) + zero_point
-    return whole.clamp(0, 2**bits - 1).to(torch.uint8)
+
+    def __init__(self, scale: float, zero_point: int, bits: int = 8) -> None:
+        """Keep what describes the grid."""
+        self.scale, self.zero_point, self.largest = scale, zero_point, 2**bits - 1
+
+    def quantize(self, values: Tensor) -> Tensor:
+        """Levels ``q = ⌊x / S⌉ + Z``, halves to even, saturated: uint8, same shape, from 0 to 2^bits − 1.
+
+        ``values`` are float32 or float64, of any shape; infinities too, but no NaN. What lies beyond the ends of the
+        grid becomes the nearest end; it never wraps around.
+        """
+        whole = torch.round(values / self.scale) + self.zero_point
+        return whole.clamp(0, self.largest).to(torch.uint8)
+
+    def dequantize(self, levels: Tensor) -> Tensor:
+        """The numbers that levels (uint8, any shape) stand for, ``S·(q − Z)``: float32, same shape."""
+        return self.scale * (levels.to(torch.int32) - self.zero_point).float()
 
 
 def per_channel(weight: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ UNIT = Unit(
         LOW_RANK.lend("factorise", points=2, minutes=12),
         WEIGHT_PRUNING.lend("magnitude_mask", points=2, minutes=10),
         QUANTIZATION.lend("quantization_parameters", points=1, minutes=6),
-        QUANTIZATION.lend("quantize", points=1, minutes=5),
+        QUANTIZATION.lend("AffineGrid", points=1, minutes=7),
         DEEP_COMPRESSION.lend("share", points=2, minutes=7),
         DEEP_COMPRESSION.lend("huffman_code", points=3, minutes=12),
     ),

@@ -28,9 +28,14 @@ MISTAKES = [
     ("parameters_with_256_divisions", "256 levels leave 255 gaps"),
     ("parameters_without_zero", "not extended to contain 0"),
     ("parameters_divide_by_zero", "divided by the scale later on"),
-    ("quantize_clips_first", "clips before the zero point is added"),
-    ("quantize_wraps_around", "wrap around"),
-    ("quantize_infinities_first", "Infinity is no whole number"),
+    ("GridThatClipsFirst", "clips before the zero point is added"),
+    ("GridThatWrapsAround", "wrap around"),
+    ("GridWithInfinitiesFirst", "Infinity is no whole number"),
+    ("GridThatSubtractsBytes", "Below the zero point the difference wraps around"),
+    ("GridThatScalesFirst", "subtracted before the scale is multiplied in"),
+    ("GridThatAddsZeroTwice", "it is added on the way there"),
+    ("GridInInt8", "levels above it have become negative"),
+    ("GridThatRemembers", "what was lost can't come back"),
     ("channels_of_ranges", "in the middle of the grid"),
     ("fake_open_above", "Above the upper end"),
     ("fake_strictly_between", "is inside the range, too"),
@@ -81,9 +86,10 @@ def test_zero_is_a_level_and_the_grid_covers_the_range(one, other, bits):
 def test_the_grid_is_a_fixed_point(scale, bits, draw):
     zero = draw.draw(st.integers(0, 2**bits - 1))
     levels = torch.arange(2**bits, dtype=torch.uint8)
-    numbers = integer_network.dequantize(levels, scale, zero)
-    assert torch.equal(reference.quantize(numbers, scale, zero, bits), levels)
-    assert numbers[zero] == 0
+    grid = reference.AffineGrid(scale, zero, bits)
+    numbers = grid.dequantize(levels)
+    assert torch.equal(grid.quantize(numbers), levels)
+    assert numbers[zero] == 0 and int(grid.quantize(torch.zeros(()))) == zero
 
 
 @settings(max_examples=60, deadline=None)
@@ -91,7 +97,7 @@ def test_the_grid_is_a_fixed_point(scale, bits, draw):
 def test_levels_are_monotone_and_half_a_step_away(scale, bits, values, draw):
     zero = draw.draw(st.integers(0, 2**bits - 1))
     x = torch.tensor(sorted(values), dtype=torch.float64)
-    q = reference.quantize(x, scale, zero, bits).int()
+    q = reference.AffineGrid(scale, zero, bits).quantize(x).int()
     assert bool((q.diff() >= 0).all())
     inside = (x >= -scale * zero) & (x <= scale * (2**bits - 1 - zero))
     assert float((scale * (q - zero) - x)[inside].abs().max() if inside.any() else 0) <= scale * (0.5 + 1e-9)
@@ -197,7 +203,7 @@ def inputs():
 
 def test_each_layer_on_integers_is_at_most_one_step_from_its_simulation(network, inputs):
     made = integer_network.convert(network, inputs)
-    q = reference.quantize(inputs, *made.input_grid)
+    q = reference.AffineGrid(*made.input_grid).quantize(inputs)
     for layer in made.layers:
         assert (layer.weight.dtype, layer.bias.dtype, q.dtype) == (torch.int8, torch.int32, torch.uint8)
         x = layer.before[0] * (q.double() - layer.before[1])
@@ -233,7 +239,7 @@ def test_outputs_with_next_to_no_weights_keep_their_biases(inputs):
         network.fc1.weight[4] = 0
     made = integer_network.convert(network, inputs)
     layer = made.layers[0]
-    q = layer.run(reference.quantize(inputs, *made.input_grid))
+    q = layer.run(reference.AffineGrid(*made.input_grid).quantize(inputs))
     numbers = layer.after[0] * (q[:, 3].double() - layer.after[1])
     assert float((numbers - 0.7).abs().max()) <= 0.51 * layer.after[0]
 

@@ -90,7 +90,7 @@ def _parameters(learner, low, high, bits) -> tuple[float, int]:
     return scale, int(zero)
 
 
-@check("quantize")
+@check("AffineGrid")
 def nearest_level(learner, reference, rng):
     """Every number becomes the level nearest to it"""
     for scale, zero, bits in GRIDS:
@@ -99,7 +99,7 @@ def nearest_level(learner, reference, rng):
         _check_levels(learner, values, scale, zero, bits, level)
 
 
-@check("quantize", weight=0.5)
+@check("AffineGrid", weight=0.5)
 def halves_go_to_the_even_level(learner, reference, rng):
     """A number halfway between two levels goes to the one where x / S is even"""
     values = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5])
@@ -108,7 +108,7 @@ def halves_go_to_the_even_level(learner, reference, rng):
         _check_levels(learner, values * scale, scale, zero, 4, want)
 
 
-@check("quantize")
+@check("AffineGrid")
 def beyond_the_ends(learner, reference, rng):
     """What lies beyond the grid becomes its nearest end, infinities too"""
     for scale, zero, bits in GRIDS:
@@ -117,17 +117,43 @@ def beyond_the_ends(learner, reference, rng):
             _check_levels(learner, np.array(values), scale, zero, bits, np.array([most, 0] * (len(values) // 2)))
 
 
-@check("quantize")
-def levels_come_back(learner, reference, rng):
-    """Numbers that are on the grid come back as the levels that they are, all of them"""
+@check("AffineGrid", weight=1.5)
+def what_levels_stand_for(learner, reference, rng):
+    """Every level stands for S·(q − Z), below the zero point and above it"""
     for scale, zero, bits in (*GRIDS, (0.0173, 93, 8)):
-        levels = np.arange(2**bits)
-        _check_levels(learner, scale * (levels - zero), scale, zero, bits, levels)
+        _check_numbers(learner, np.arange(2**bits), scale, zero, bits)
+
+
+@check("AffineGrid", weight=0.5)
+def zero_is_written_without_error(learner, reference, rng):
+    """0 has the level Z, and Z stands for 0, with no error at all"""
+    for scale, zero, bits in (*GRIDS, (0.0173, 93, 8), (1 / 3, 6, 3)):
+        grid = _grid(learner, scale, zero, bits)
+        what = f"on the grid with S = {scale:.4g}, Z = {zero}"
+        level = _levels(grid.quantize(torch.zeros(1)), (1,), bits)
+        expect.equal(int(level), zero, f"the level of 0 {what}", next_step="What is 0 / S, and what is added to it?")
+        number = _numbers(grid.dequantize(torch.tensor([zero], dtype=torch.uint8)), (1,))
+        expect.equal(float(number), 0.0, f"the number that the level {zero} stands for, {what}",
+                     cause="Padding, dead neurons and pruned weights are 0, and an error there is made over and over.",
+                     next_step="Subtract the zero point first, multiply then.")
+
+
+@check("AffineGrid")
+def levels_come_back(learner, reference, rng):
+    """There and back: a level that is dequantised and quantised again is the same level, on the whole grid"""
+    for scale, zero, bits in (*GRIDS, (0.0173, 93, 8)):
+        _check_again(learner, scale, zero, bits)
+
+
+def _grid(learner, scale, zero, bits):
+    grid = learner.AffineGrid(scale, zero, **({} if bits == 8 else {"bits": bits}))
+    expect.that(grid is not None, "a grid, with the methods quantize and dequantize", "None",
+                next_step="Write a class; its __init__ keeps the scale, the zero point and the bits.")
+    return grid
 
 
 def _check_levels(learner, values, scale, zero, bits, want):
-    options = {} if bits == 8 else {"bits": bits}
-    got = learner.quantize(torch.tensor(values, dtype=torch.float32), scale, zero, **options)
+    got = _grid(learner, scale, zero, bits).quantize(torch.tensor(values, dtype=torch.float32))
     want, most = np.asarray(want), 2**bits - 1
     finite = np.nan_to_num(np.asarray(values, dtype=np.float64) / scale, posinf=1e9, neginf=-1e9)
     steps = np.rint(finite)
@@ -154,6 +180,46 @@ def _check_levels(learner, values, scale, zero, bits, want):
                  f"the levels with S = {scale:g}, Z = {zero}, {bits} bits",
                  causes={cause: np.asarray(value).astype(np.int64) for cause, value in causes.items()},
                  next_step="Follow one number by hand: divide by S, round, add Z, clip.")
+
+
+def _check_numbers(learner, levels, scale, zero, bits):
+    got = _grid(learner, scale, zero, bits).dequantize(torch.tensor(levels, dtype=torch.uint8))
+    levels = np.asarray(levels, dtype=np.int64)
+    expect.close(_numbers(got, levels.shape), scale * (levels - zero),
+                 f"the numbers that {2**bits} levels stand for, S = {scale:g}, Z = {zero}", rtol=1e-5,
+                 atol=1e-6 * scale, causes=_number_causes(levels, scale, zero),
+                 next_step="Take the level below the zero point: it stands for −S.")
+
+
+def _number_causes(levels, scale, zero):
+    return {
+        "Below the zero point the difference wraps around: bytes can't be negative.": scale * ((levels - zero) % 256),
+        "The zero point is not subtracted.": scale * levels,
+        "The zero point is added; it is added on the way there.": scale * (levels + zero),
+        "The zero point is a level, so it is subtracted before the scale is multiplied in.": scale * levels - zero,
+        "The scale is missing: these are steps, not numbers.": levels - zero,
+        "Levels are divided by the scale.": (levels - zero) / scale,
+        "int8 ends at 127: levels above it have become negative.": scale * ((levels + 128) % 256 - 128 - zero),
+    }
+
+
+def _check_again(learner, scale, zero, bits):
+    grid, levels = _grid(learner, scale, zero, bits), torch.arange(2**bits, dtype=torch.uint8)
+    numbers = _numbers(grid.dequantize(levels), levels.shape)
+    again = _levels(grid.quantize(numbers.to(torch.float32)), levels.shape, bits)
+    away = (again.int() - levels.int()).abs()
+    expect.that(not away.any(), f"all {2**bits} levels back, S = {scale:g}, Z = {zero}",
+                f"{int((away > 0).sum())} others, up to {int(away.max())} away",
+                cause="Either way may be at fault; the checks of each say which.",
+                next_step="Follow the first level that doesn't come back: level → number → level.")
+
+
+def _numbers(got, shape) -> Tensor:
+    expect.shape(got, tuple(shape), "the numbers")
+    numbers = torch.as_tensor(got)
+    expect.that(numbers.is_floating_point(), "numbers in floats", f"{numbers.dtype}".replace("torch.", ""),
+                cause="What S·(q − Z) is lies between whole numbers.", next_step="Which of your steps makes it whole?")
+    return numbers.detach()
 
 
 def _levels(got, shape, bits, causes=None) -> Tensor:
