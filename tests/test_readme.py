@@ -70,11 +70,13 @@ def quantization_rows() -> list[tuple[str, str, str]]:
     rows = []
     for name, words in (("resnet-20-int8", "weights in 8 bits"), ("resnet-20", "pruned and quantized")):
         row = found["rows"][name]
-        seeds = f", {len(row['bytes'])} orders of the images" if len(row["bytes"]) > 1 else ""
+        networks, runs = len(set(row["dense_seeds"])), len(row["bytes"])
+        each = (f"{networks} dense networks" if networks > 1 else "one dense network") + (
+            f", {runs} orders of the images" if runs > networks else "")
         rows.append((
             f"ResNet-20 on {found['data']}, {words}",
             f"file {_mean(row['rate']):.1f}× smaller than fp32; test error {_mean(row['error_percent']):.2f} %, "
-            f"dense {found['dense']['error_percent']:.2f} %{seeds}",
+            f"dense {_mean(found['dense']['error_percent']):.2f} %, {each}",
             found["command"],
         ))
     return rows
