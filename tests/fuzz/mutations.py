@@ -40,8 +40,8 @@ def seeds() -> list[bytes]:
                           encodings={"fc1.weight": artefact.LowRank(2), "fc2.weight": artefact.Dense("float16")}),
         artefact.to_bytes(convolutional.eval(), input_shape=shape, encodings={"0.weight": artefact.LowRank(2)}),
         artefact.to_bytes(Branches(), input_shape=shape),
-        artefact.to_bytes(block_network((("fire", 4), ("octave+", 4),), activation="swish", last_keep=0.5, channels=1, size=4),
-                          input_shape=(1, 4, 4)),
+        artefact.to_bytes(block_network((("fire", 4), ("octave+", 4)), activation="swish", last_keep=0.5, channels=1,
+                                        size=4), input_shape=(1, 4, 4)),
         *(artefact.to_bytes(_thinned(models.build("mlp", sizes=(64, 6, 3))), input_shape=shape, encodings=encodings)
           for encodings in _ENCODINGS),
     ]  # fmt: skip
