@@ -101,8 +101,12 @@ def inception(channels: int, outputs: int, activation: Activation, last: Activat
 
 
 def separable(channels: int, outputs: int, activation: Activation, last: Activation | None) -> nn.Module:
-    """3×3 on each channel alone, then 1×1 across channels (MobileNets, 1704.04861): C·(9 + P) weights."""
-    return nn.Sequential(unit(channels, channels, 3, activation, groups=channels), unit(channels, outputs, 1, last))
+    """3×3 on each channel alone, then 1×1 across channels (MobileNets, 1704.04861): C·(9 + P) weights.
+
+    Nothing stands between the two, as Xception has it (1610.02357, section 4.7).
+    """
+    return nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
+                         unit(channels, outputs, 1, last))  # fmt: skip
 
 
 def flattened(channels: int, outputs: int, activation: Activation, last: Activation | None) -> nn.Module:
@@ -117,7 +121,8 @@ def flattened(channels: int, outputs: int, activation: Activation, last: Activat
 def grouped(channels: int, outputs: int, activation: Activation, last: Activation | None) -> nn.Module:
     """3×3 in four groups (fewer if C isn't a multiple of 4), then 1×1 across them: C·(9·C/4 + P) weights."""
     groups = next(count for count in (4, 2, 1) if channels % count == 0)
-    return nn.Sequential(unit(channels, channels, 3, activation, groups=groups), unit(channels, outputs, 1, last))
+    return nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, groups=groups, bias=False),
+                         unit(channels, outputs, 1, last))  # fmt: skip
 
 
 class Octave(nn.Module):
@@ -196,8 +201,8 @@ def block(kind: str, channels: int, outputs: int, activation: str = "relu", keep
 
     Examples
     --------
-    >>> sum(parameter.numel() for parameter in block("separable", 16, 32)[1].parameters())  # 1×1, and normalisation
-    576
+    >>> sum(parameter.numel() for parameter in block("separable", 16, 32).parameters())  # 16·(9 + 32), normalisation
+    720
     """
     name, act = kind.removesuffix("+"), ACTIVATIONS[activation]
     if name not in BLOCKS:

@@ -1,0 +1,173 @@
+"""The unit's reference results: block networks beside a small VGG, training aids with and without, two kinds of heads.
+
+    python -m solutions.compact_architectures.experiment [PART…]
+
+writes ``results/compact_architectures.json`` and ``results/compact_architectures.nut``. All networks are trained by one
+recipe, without augmentation (:mod:`solutions.compact_architectures.training`, which also trains them one by one, to be
+kept in a folder). Blocks and recipe were chosen on validation images; the test images are looked at once, for the rows
+that are written down, and through the bytes of a ``.nut`` file, as a grader does.
+"""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import nn
+
+from nutshell import artefact, data, results
+from nutshell.artefact import Dense
+from nutshell.data.dataset import Dataset
+from nutshell.errors import WrongUse
+from nutshell.measure import measure
+from nutshell.models.blocks import Swish
+from nutshell.training import evaluate
+from solutions.compact_architectures.training import IMAGE, NETWORKS, RECIPE, kept, trained
+
+COMMAND = "python -m solutions.compact_architectures.experiment"
+SEEDS = (0, 1, 2)
+REFERENCE = "separable"
+ROWS = ("vgg-small", "residual", REFERENCE)
+AIDS = (("swish", "residual-swish", "residual"), ("swapout", "residual-swapout", "residual"),
+        ("cyclic", "residual-cyclic", "residual"))  # fmt: skip
+HEADS = ("residual-connected", "residual-dropout", "residual")
+
+
+@click.command()
+@click.argument("parts", nargs=-1, metavar="[PART]...")
+@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), default=Path("trained"), show_default=True,
+              help="Folder of states.")
+@click.option("--finished", is_flag=True, help="Train nothing: take the seeds that are finished.")
+@click.option("--test/--no-test", default=True, help="Whether the test images are looked at.")
+def main(parts: tuple[str, ...], keep: Path, finished: bool, test: bool) -> None:
+    """Measure compact networks; all parts if none is named."""
+    torch.set_num_threads(1)  # the same numbers on every machine, as far as torch can promise it
+    if unknown := set(parts) - set(PARTS):
+        raise WrongUse(f"There is no part {min(unknown)!r}; there are: {', '.join(PARTS)}.")
+    images = data.load("cifar-10")
+    try:
+        content = {name: value for name, value in results.load("compact_architectures").items() if name in PARTS}
+    except WrongUse:
+        content = {}
+    for part in parts or PARTS:
+        content[part] = PARTS[part](images, Trained(images, keep, finished), test)
+        click.echo(f"{part}: {content[part]}")
+    ordered = {name: content[name] for name in PARTS if name in content}
+    results.save("compact_architectures", command=COMMAND, data=images.name, seeds=list(SEEDS), recipe=asdict(RECIPE),
+                 **ordered)  # fmt: skip
+
+
+class Trained:
+    """Networks by name, one for each seed, trained where they aren't kept."""
+
+    def __init__(self, images: Dataset, keep: Path, finished: bool) -> None:
+        self.images, self.keep, self.finished = images, keep, finished
+
+    def __call__(self, name: str) -> list[nn.Module]:
+        seeds = [seed for seed in SEEDS if not self.finished or kept(name, seed, self.keep)]
+        return [trained(name, self.images, seed, self.keep)[0] for seed in seeds]
+
+    def loss(self, name: str) -> list[float]:
+        """Of the training images in the last epoch, nats."""
+        seeds = [seed for seed in SEEDS if not self.finished or kept(name, seed, self.keep)]
+        return [trained(name, self.images, seed, self.keep)[1].rows[-1]["train_loss"] for seed in seeds]
+
+
+def rows(images: Dataset, networks: Trained, test: bool) -> list[dict[str, Any]]:
+    """VGG and block networks, measured from their files."""
+    found = []
+    for name in ROWS:
+        files = [_file(network) for network in networks(name)]
+        if not files:
+            continue
+        seen = [measure(artefact.read(file), images, "validation") for file in files]
+        tested = [float(measure(artefact.read(file), images, "test").error_percent or 0) for file in files if test]
+        first, kept_as = seen[0], None
+        if name == REFERENCE:
+            kept_as = "compact_architectures.nut"
+            (results.folder() / kept_as).write_bytes(files[0])
+        found.append({
+            "network": name, "words": NETWORKS[name].words, "reference": name == REFERENCE,
+            "blocks": NETWORKS[name].options.get("blocks"), "parameters": first.params, "macs": first.macs,
+            "energy_uj": round(first.energy_uj, 3), "milliseconds": latency(artefact.read(files[0]).network),
+            "validation_error_percent": summary([float(each.error_percent or 0) for each in seen]),
+            "test_error_percent": summary(tested) if tested else None,
+            "train_loss": summary(networks.loss(name)), "file": kept_as, "bytes": first.bytes,
+        })  # fmt: skip
+    return found
+
+
+def aids(images: Dataset, networks: Trained, test: bool) -> list[dict[str, Any]]:
+    """Swish, Swapout and cyclic rates on a residual network, with and without; by validation images."""
+    found = []
+    for aid, name, base in AIDS:
+        using, without = networks(name), networks(base)
+        if using and without:
+            found.append({
+                "aid": aid, "network": base, "words": NETWORKS[name].words,
+                "without": errors(without, images), "with": errors(using, images),
+                "without_train_loss": summary(networks.loss(base)), "with_train_loss": summary(networks.loss(name)),
+                "beta": [round(module.beta.item(), 3) for module in using[0].modules() if isinstance(module, Swish)],
+            })  # fmt: skip
+    return found
+
+
+def heads(images: Dataset, networks: Trained, test: bool) -> list[dict[str, Any]]:
+    """A fully connected head, the same behind dropout, and global average pooling; by validation images."""
+    found = []
+    for name in HEADS:
+        made = networks(name)
+        if made:
+            size = measure(artefact.read(_file(made[0])))
+            head = made[0].get_submodule("classifier")
+            found.append({
+                "head": "global average pooling" if name == HEADS[-1] else NETWORKS[name].words, "network": name,
+                "parameters": size.params, "macs": size.macs,
+                "head_parameters": sum(parameter.numel() for parameter in head.parameters()),
+                "validation_error_percent": errors(made, images), "train_loss": summary(networks.loss(name)),
+            })  # fmt: skip
+    return found
+
+
+PARTS = {"rows": rows, "aids": aids, "heads": heads}
+
+
+def errors(networks: list[nn.Module], images: Dataset) -> dict[str, Any]:
+    """Share of the validation images that are wrong, in percent."""
+    return summary([evaluate(network, images.validation)[1] for network in networks])
+
+
+def summary(values: list[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation and the values, rounded to what a data set of thousands can tell.
+
+    Examples
+    --------
+    >>> summary([1.5, 1.7])["mean"], summary([1.5])["spread"]
+    (1.6, None)
+    """
+    each = [round(value, 3) for value in values]
+    mean, spread = results.mean_and_spread(values) if len(values) > 1 else (values[0], None)
+    return {"mean": round(mean, 3), "spread": None if spread is None else round(spread, 3), "each": each}
+
+
+def latency(network: nn.Module, runs: int = 60) -> float:
+    """Milliseconds for one image on one thread, median."""
+    image, taken = torch.zeros(1, *IMAGE), []
+    with torch.inference_mode():
+        for _ in range(runs):
+            started = time.perf_counter()
+            network(image)
+            taken.append(1e3 * (time.perf_counter() - started))
+    return round(sorted(taken)[runs // 2], 3)
+
+
+def _file(network: nn.Module) -> bytes:
+    """Of a network with its weights in half precision, which halves the file and changes hardly a decision."""
+    halves = {name: Dense("float16") for name, value in network.named_parameters() if value.ndim > 1}
+    return artefact.to_bytes(network, input_shape=IMAGE, encodings=halves)
+
+
+if __name__ == "__main__":
+    main()

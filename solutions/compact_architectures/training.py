@@ -1,0 +1,126 @@
+"""The unit's networks by name, and their one recipe.
+
+    python -m solutions.compact_architectures.training NETWORK SEED [--keep FOLDER]
+
+trains one network with one seed and keeps its state and history in the folder; an interrupted run goes on from its last
+epoch. All networks are trained alike, without augmentation: the same images, epochs, batches and learning rates.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import nn
+
+from nutshell import data, models
+from nutshell.data.dataset import Dataset
+from nutshell.models.blocks import block_network
+from nutshell.training import History, Recipe, prepare, train
+
+RECIPE = Recipe(epochs=5, batch_size=128, optimiser="sgd", learning_rate=0.1, weight_decay=5e-4, warm_up=0.2,
+                precision="bfloat16")  # fmt: skip
+IMAGE = (3, 32, 32)
+
+# Plain 3×3 convolutions with shortcuts, at low resolution: the cheapest to train, on which the training aids are tried.
+RESIDUAL = (("down", 32), ("down", 48), ("plain+", 48), ("plain+", 48), ("down", 96), ("plain+", 96), ("plain+", 96))
+
+# Separable convolutions, no shortcuts: whoever has the blocks can put it together. 1/8.3 of vgg-small's MACs.
+SEPARABLE = (("plain", 16), ("pool", 2), ("separable", 64), ("separable", 64), ("pool", 2), ("separable", 144),
+             ("separable", 144), ("pool", 2), ("separable", 288))  # fmt: skip
+
+
+def triangles(done: float, *, cycles: int = 2, lowest: float = 0.02) -> float:
+    """Triangular learning rates (Smith 2017, arXiv 1506.01186): up and down in straight lines, two cycles.
+
+    Examples
+    --------
+    >>> [round(triangles(done), 2) for done in (0, 0.25, 0.5, 0.75, 1)]
+    [0.02, 1.0, 0.02, 1.0, 0.02]
+    """
+    place = (done * cycles) % 1.0
+    return lowest + (1 - lowest) * (1 - abs(2 * place - 1))
+
+
+def constant(done: float) -> float:
+    """A third of the largest rate throughout, about what the other schedules are on average."""
+    return 1 / 3
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One network: how it is built, and what differs from the recipe.
+
+    Attributes
+    ----------
+    words : str
+        What a reader sees.
+    build : callable
+        Takes nothing, returns the network with weights drawn from the global random state.
+    schedule : callable, optional
+        Of the learning rate, as :func:`nutshell.training.train` takes it.
+    """
+
+    words: str
+    build: Callable[[], nn.Module]
+    schedule: Callable[[float], float] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def _blocks(words: str, blocks: Any, schedule: Callable[[float], float] | None = None, **options: Any) -> Entry:
+    return Entry(words, lambda: block_network(blocks, **options), schedule, {"blocks": blocks, **options})
+
+
+NETWORKS: dict[str, Entry] = {
+    "vgg-small": Entry("VGG, six 3×3 convolutions", models.BUILDERS["vgg-small"]),
+    "separable": _blocks("depthwise separable convolutions", SEPARABLE, activation="silu"),
+    "residual": _blocks("3×3 convolutions with shortcuts", RESIDUAL),
+    "residual-swish": _blocks("Swish with trained β", RESIDUAL, activation="swish"),
+    "residual-silu": _blocks("Swish with β = 1", RESIDUAL, activation="silu"),
+    "residual-swapout": _blocks("Swapout, linear to 0.8", RESIDUAL, last_keep=0.8),
+    "residual-cyclic": _blocks("two triangular cycles", RESIDUAL, triangles),
+    "residual-constant": _blocks("constant rate", RESIDUAL, constant),
+    "residual-connected": _blocks("fully connected", RESIDUAL, head="connected"),
+    "residual-dropout": _blocks("fully connected, dropout", RESIDUAL, head="dropout"),
+}
+
+
+def built(name: str, seed: int) -> nn.Module:
+    """A network of :data:`NETWORKS` with seeded weights; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NETWORKS[name].build()
+
+
+def trained(name: str, images: Dataset, seed: int, keep: Path, *, progress: bool = False) -> tuple[nn.Module, History]:
+    """A trained network, in evaluation mode; not trained again if its state is kept."""
+    network = prepare(built(name, seed))
+    history = train(network, images, RECIPE, seed, progress=progress, resume=keep / f"compact-{name}-{seed}.state",
+                    schedule=NETWORKS[name].schedule)  # fmt: skip
+    return network.eval(), history
+
+
+def kept(name: str, seed: int, keep: Path) -> bool:
+    """Whether a network's training is finished."""
+    file = keep / f"compact-{name}-{seed}.state"
+    return file.exists() and len(torch.load(file, weights_only=True)["history"]) == RECIPE.epochs
+
+
+@click.command()
+@click.argument("name", type=click.Choice(list(NETWORKS)))
+@click.argument("seed", type=int)
+@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), default=Path("trained"), show_default=True,
+              help="Folder of states.")
+def main(name: str, seed: int, keep: Path) -> None:
+    """Train one network with one seed."""
+    torch.set_num_threads(1)  # the same numbers on every machine, as far as torch can promise it
+    _, history = trained(name, data.load("cifar-10"), seed, keep, progress=True)
+    row = history.rows[-1]
+    click.echo(f"{name}, seed {seed}: {row['validation_error_percent']:.2f} % of validation images wrong, "
+               f"training loss {row['train_loss']:.3f}")
+
+
+if __name__ == "__main__":
+    main()
