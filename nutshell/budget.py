@@ -77,6 +77,12 @@ METRICS: dict[str, Metric] = {
                           margin=0.5, digits=2),
     "layer_bytes": Metric("bytes of the layer's tensors", "bytes of layer {layer}", _BYTES, by_layer=True),
     "layer_params": Metric("parameters of the layer", "parameters of layer {layer}", _WEIGHTS, by_layer=True),
+    "layer_magnitudes": Metric(
+        "different magnitudes |w| within one filter of the layer, the most of all filters",
+        "different magnitudes |w| within a filter of layer {layer}",
+        "Some filter has weights other than +α and −α. Put the binary weights into the network that you save, not the "
+        "real ones that training keeps.",
+        by_layer=True, margin=0.0),
 }  # fmt: skip
 STAND_IN = "measured on a stand-in, not on the real images: these figures mean nothing for grading"
 
@@ -419,6 +425,19 @@ def _layer_params(found: "Artefact", modules: tuple[str, ...]) -> float:
                if tensor.name in _tensors_of(found, modules) and ".running_" not in tensor.name)
 
 
+def _layer_magnitudes(found: "Artefact", modules: tuple[str, ...]) -> float:
+    """The most different |w| that a filter (a row of the weight) has; 1 for binary weights ±α."""
+    import torch
+
+    most = 0
+    for module in modules:
+        for weight in found.network.get_submodule(module).parameters():
+            if weight.ndim > 1:
+                sizes = weight.detach().abs().flatten(1).sort(1).values
+                most = max(most, 1 + int((torch.diff(sizes, dim=1) > 0).sum(1).max()))
+    return most
+
+
 def _tensors_of(found: "Artefact", modules: tuple[str, ...]) -> set[str]:
     names = {tensor.name: tensor.name for tensor in found.tensors} | dict(found.graph.shared)
     return {stored for name, stored in names.items() if name.rpartition(".")[0] in modules}
@@ -427,6 +446,7 @@ def _tensors_of(found: "Artefact", modules: tuple[str, ...]) -> set[str]:
 _LAYER_VALUES: dict[str, Callable[["Artefact", tuple[str, ...]], float]] = {
     "layer_bytes": _layer_bytes,
     "layer_params": _layer_params,
+    "layer_magnitudes": _layer_magnitudes,
 }
 
 

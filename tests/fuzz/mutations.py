@@ -10,14 +10,17 @@ from torch import nn
 
 from nutshell import artefact, models
 from nutshell.artefact import container
+from nutshell.artefact.binary import InputScales1d, InputScales2d, Sign
+from nutshell.artefact.operations import Multiply
 from nutshell.models.blocks import block_network
 
 LIMITS = artefact.Limits(file_bytes=1 << 20, header_bytes=1 << 14, nodes=64, tensors=64, tensor_elements=1 << 16,
                          total_elements=1 << 18, activations=1 << 18, macs=1 << 22)  # fmt: skip
 INTERESTING: tuple[Any, ...] = (
     None, True, False, 0, 1, 2, 3, -1, 7, 64, 255, 65535, 65536, 1 << 31, 1 << 63, -(1 << 63), 10**40, 0.5, -0.5, 1e308,
-    "", "fc1", "conv1", "0", "add", "linear", "conv2d", "flatten", "softmax", "concatenate", "max_pool2d", "dense",
-    "low_rank", "sparse", "codebook", "affine", "fixed_point", "huffman", "ans", "fixed", "columns", ["dense"],
+    "", "fc1", "conv1", "0", "add", "linear", "conv2d", "flatten", "softmax", "concatenate", "max_pool2d", "sign",
+    "input_scales2d", "dense", "low_rank", "sparse", "codebook", "affine", "fixed_point", "binary", "huffman", "ans",
+    "fixed", "columns", ["dense"],
     ["codebook", {"k": 2}], ["affine", {"bits": 4}], {"limit": 4}, {"coder": "ans"}, {"k": 1}, {"bits": 2}, {"axis": 0},
     "float16", "float64", "int8", "forward", "__class__", "fc1.weight", "../x", "\u0000", "é",
     [], {}, [0], [1], [0, 0], [1, 1], [-1], [1, 2, 3], [[0]], {"dim": 1}, {"rank": 1}, {"stored": "float16"},
@@ -42,6 +45,8 @@ def seeds() -> list[bytes]:
         artefact.to_bytes(Branches(), input_shape=shape),
         artefact.to_bytes(block_network((("fire", 4), ("octave+", 4)), activation="swish", last_keep=0.5, channels=1,
                                         size=4), input_shape=(1, 4, 4)),
+        artefact.to_bytes(signs(), input_shape=(1, 4, 4), encodings={"conv.weight": artefact.Binary(stored="float16"),
+                                                                     "fc.weight": artefact.Binary(axis=None)}),
         *(artefact.to_bytes(_thinned(models.build("mlp", sizes=(64, 6, 3))), input_shape=shape, encodings=encodings)
           for encodings in _ENCODINGS),
     ]  # fmt: skip
@@ -57,6 +62,29 @@ _ENCODINGS: tuple[dict[str, artefact.Encoding], ...] = (
      "fc1.bias": artefact.Sparse(artefact.Affine(3, coder="ans"), limit=1), "fc2.bias": artefact.Codebook(coder="ans"),
      "fc2.weight": artefact.FixedPoint(4, coder="ans")},
 )  # fmt: skip
+
+
+def signs() -> nn.Module:
+    """Binary weights on signs, with input scales, as XNOR-Net has them."""
+    network = XnorNetwork().eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter.sign() / 4)
+    return network
+
+
+class XnorNetwork(nn.Module):
+    """A convolution on signs times its input scales, and a linear layer on signs times its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 3, 3, padding=1, bias=False), nn.Linear(48, 3, bias=False)
+        self.sign, self.product = Sign(), Multiply()
+        self.windows, self.rows = InputScales2d(3, 1, 1), InputScales1d()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.product(self.conv(self.sign(x)), self.windows(x)).flatten(1)
+        return self.fc(self.sign(x)) * self.rows(x)
 
 
 def _thinned(network: nn.Module) -> nn.Module:
