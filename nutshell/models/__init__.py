@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from nutshell.models.blocks import block_network
 from nutshell.models.cifar import resnet_20, vgg_small
 from nutshell.models.imagenet import alexnet, googlenet, resnet_50, vgg_16
 from nutshell.models.mnist import lenet_5, lenet_5_caffe, lenet_300_100, mlp
@@ -22,6 +23,7 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "lenet-5": lenet_5,
     "vgg-small": vgg_small,
     "resnet-20": resnet_20,
+    "block-network": block_network,
     "pilotnet": pilotnet,
     "alexnet": alexnet,
     "vgg-16": vgg_16,
@@ -38,6 +40,7 @@ INPUT_SHAPES: dict[str, tuple[int, int, int]] = {
     "lenet-5": (1, 28, 28),
     "vgg-small": (3, 32, 32),
     "resnet-20": (3, 32, 32),
+    "block-network": (3, 32, 32),
     "pilotnet": (3, 66, 200),
     "alexnet": (3, 227, 227),
     "vgg-16": (3, 224, 224),

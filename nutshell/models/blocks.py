@@ -53,6 +53,24 @@ def unit(channels: int, outputs: int, kernel: int | tuple[int, int] = 3, activat
     return nn.Sequential(layers)
 
 
+def fold(network: nn.Module) -> nn.Module:
+    """Put every normalisation into the convolution before it, whose bias it becomes; same outputs in evaluation mode.
+
+    Changes the network in place, and returns it.
+    """
+    for layers in network.modules():
+        if not isinstance(layers, nn.Sequential) or not hasattr(layers, "norm"):
+            continue
+        conv, norm = layers.conv, layers.norm
+        assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None
+        assert norm.running_mean is not None
+        rate = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        conv.weight = nn.Parameter((conv.weight * rate[:, None, None, None]).detach())
+        conv.bias = nn.Parameter((norm.bias - norm.running_mean * rate).detach())
+        del layers.norm
+    return network
+
+
 class Ways(nn.Module):
     """Several ways for the same input, their outputs side by side."""
 
@@ -139,7 +157,7 @@ class Octave(nn.Module):
         self.high, self.low = unit(channels, outputs - low, 3, activation), unit(channels, low, 3, activation)
         self.from_high = nn.Conv2d(outputs - low, outputs, 3, padding=1, bias=False)
         self.from_low = nn.Conv2d(low, outputs, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
+        self.norm = nn.BatchNorm2d(outputs)  # of the sum, so that it can't be folded
         self.act = nn.Identity() if last is None else last()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -214,9 +232,14 @@ def block(kind: str, channels: int, outputs: int, activation: str = "relu", keep
     return Shortcut(BLOCKS[name](channels, outputs, act, None), act(), keep)
 
 
+# Whoever has the blocks can put this one together: 4.66 million multiply-accumulates, 1/8.3 of vgg-small's.
+SEPARABLE = (("plain", 16), ("pool", 2), ("separable", 64), ("separable", 64), ("pool", 2), ("separable", 144),
+             ("separable", 144), ("pool", 2), ("separable", 288))  # fmt: skip
+
+
 def block_network(
-    blocks: Sequence[tuple[str, int]], *, activation: str = "relu", head: str = "pooled", last_keep: float = 1.0,
-    classes: int = 10, channels: int = 3, size: int = 32,
+    blocks: Sequence[tuple[str, int]] = SEPARABLE, *, activation: str = "relu", head: str = "pooled",
+    last_keep: float = 1.0, folded: bool = False, classes: int = 10, channels: int = 3, size: int = 32,
 ) -> nn.Sequential:  # fmt: skip
     """A network of blocks for small images.
 
@@ -231,6 +254,8 @@ def block_network(
         Global average pooling and a linear layer; a linear layer on all places; the same behind dropout of one half.
     last_keep : float
         Chance to keep an element at the last shortcut; it falls to there in equal steps from 1 (Singh et al., table 2).
+    folded : bool
+        Whether its normalisation is folded away, as that of a trained network may be; see :func:`fold`.
     classes, channels, size : int
         Of the output, and of the images.
 
@@ -260,7 +285,8 @@ def block_network(
             keep = 1 - (1 - last_keep) * seen / max(1, shortcuts)
             layers[f"block{number}"] = block(kind, channels, width, activation, keep)
         channels = width
-    return nn.Sequential(layers | _head(head, channels, size, classes))
+    network = nn.Sequential(layers | _head(head, channels, size, classes))
+    return fold(network) if folded else network  # type: ignore[return-value]  # the same network
 
 
 def _head(head: str, channels: int, size: int, classes: int) -> OrderedDict[str, nn.Module]:

@@ -15,6 +15,7 @@ PARAMETERS = {
     "lenet-5": 61_706,
     "vgg-small": 307_946,
     "resnet-20": 269_722,
+    "block-network": 85_194,
     "pilotnet": 252_219,
     "alexnet": 60_965_224,
     "vgg-16": 138_357_544,
@@ -23,7 +24,8 @@ PARAMETERS = {
     "yolov3": 61_949_149,
 }
 OUTPUTS = {"pilotnet": 1, "alexnet": 1000, "vgg-16": 1000, "resnet-50": 1000, "googlenet": 1000}
-SMALL = ("mlp", "lenet-300-100", "lenet-5-caffe", "lenet-5", "vgg-small", "resnet-20", "pilotnet")
+SMALL = ("mlp", "lenet-300-100", "lenet-5-caffe", "lenet-5", "vgg-small", "resnet-20", "block-network",
+         "pilotnet")  # fmt: skip
 
 
 def _parameters(network: nn.Module) -> int:
