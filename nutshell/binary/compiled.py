@@ -1,81 +1,103 @@
 """The product of packed signs as Numba compiles it. Importing this module compiles, or loads what was compiled before.
 
-Numba has no function that counts ones, LLVM has: ``ctpop``, which becomes VPOPCNTQ where the processor has it
-(AVX-512 VPOPCNTDQ: eight words at once), and table look-ups in AVX2 elsewhere.
+Eight words lie side by side in a register of 512 bits. Numba has neither such registers nor a function that counts
+ones; LLVM, which it compiles with, has both. Its ``ctpop`` is one instruction where the processor has AVX-512
+VPOPCNTDQ, a few table look-ups with AVX2. The five functions of :mod:`nutshell.binary.lanes` make them known to Numba.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
-_TYPES = "void(uint64[:, ::1], uint64[:, ::1], int64, int32[:, ::1])"
+from nutshell.binary.lanes import add_differences, eight, nothing, spread, write
 
-
-@intrinsic
-def count_ones(typing_context: Any, word: Any) -> Any:
-    """The ones among the bits of a word."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), emit
+ROWS, PANELS = 4, 2  # of a tile: its 8 sums, with what they are made of, fit the 32 registers
 
 
-@intrinsic
-def widest_vectors(typing_context: Any) -> Any:
-    """Says to LLVM that the calling function may use registers of 512 bits; of itself it prefers 256."""
+def _tile(rows: np.ndarray, first: int, panels: np.ndarray, start: int, width: int) -> Any:
+    """The differences of four rows from sixteen columns, in eight registers from the first word to the last.
 
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        # llvmlite lets only attributes through that it knows; this one is a pair of strings in LLVM's language.
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
+    A word that was fetched is used at once by all that need it: six loads for eight exclusive ors, counts and
+    additions. Kept in memory, the sums would be fetched and stored for each.
+    """
+    a, b, c, d = nothing(), nothing(), nothing(), nothing()
+    e, f, g, h = nothing(), nothing(), nothing(), nothing()
+    for word in range(width):
+        near, far = eight(panels, start + 8 * word), eight(panels, start + 8 * (width + word))
+        row = spread(rows, first + word)
+        a, e = add_differences(a, row, near), add_differences(e, row, far)
+        row = spread(rows, first + width + word)
+        b, f = add_differences(b, row, near), add_differences(f, row, far)
+        row = spread(rows, first + 2 * width + word)
+        c, g = add_differences(c, row, near), add_differences(g, row, far)
+        row = spread(rows, first + 3 * width + word)
+        d, h = add_differences(d, row, near), add_differences(h, row, far)
+    return a, b, c, d, e, f, g, h
 
-    return types.void(), emit
+
+def _one_row(rows: np.ndarray, first: int, panels: np.ndarray, start: int, width: int) -> Any:
+    """The differences of one row from sixteen columns."""
+    a, e = nothing(), nothing()
+    for word in range(width):
+        row = spread(rows, first + word)
+        a = add_differences(a, row, eight(panels, start + 8 * word))
+        e = add_differences(e, row, eight(panels, start + 8 * (width + word)))
+    return a, e
 
 
-def _multiply(rows: np.ndarray, columns: np.ndarray, numbers: int, result: np.ndarray) -> None:
-    """Write the product of packed rows and columns into ``result``.
+def _multiply(rows: np.ndarray, panels: np.ndarray, shape: tuple[int, int, int], numbers: int,
+              result: np.ndarray) -> None:  # fmt: skip
+    """Write the product of packed rows and packed columns into ``result``.
 
-    For a row, four of its words at a time meet the same words of all columns, so that the inner loop runs over
-    neighbours in memory and each sum is fetched and stored once in four.
+    Where the number of rows isn't a multiple of four, the last tile begins earlier and makes some rows again; the same
+    goes for panels. Fewer than four rows are made one by one.
 
     Parameters
     ----------
     rows : ndarray
-        uint64, shape ``(m, w)``.
-    columns : ndarray
-        uint64, shape ``(w, p')``, from :attr:`nutshell.binary.Packed.columns`.
+        uint64, the words of m rows one after another.
+    panels : ndarray
+        uint64, from :attr:`nutshell.binary.Packed.panels`, flat.
+    shape : tuple of int
+        m, the words of a row, and the panels, at least two.
     numbers : int
         Signs in a row.
     result : ndarray
-        int32, shape ``(m, p)``, p at most p'.
+        int32, flat, eight products a panel for each row.
     """
-    widest_vectors()  # type: ignore[call-arg]
-    width, count = columns.shape
-    ones = np.empty(count, dtype=np.uint64)
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        ones[:] = 0
-        for t in range(0, width - 3, 4):
-            a, b, c, d = row[t], row[t + 1], row[t + 2], row[t + 3]
-            for j in range(count):
-                ones[j] += (count_ones(a ^ columns[t, j]) + count_ones(b ^ columns[t + 1, j])
-                            + count_ones(c ^ columns[t + 2, j]) + count_ones(d ^ columns[t + 3, j]))  # fmt: skip
-        for t in range(width - width % 4, width):
-            a = row[t]
-            for j in range(count):
-                ones[j] += count_ones(a ^ columns[t, j])
-        for j in range(result.shape[1]):
-            result[i, j] = numbers - 2 * np.int64(ones[j])
+    count, width, across = shape
+    line = 8 * across  # products of a row
+    for pair in range(0, across, 2):
+        panel = min(pair, across - 2)
+        start, place = 8 * panel * width, 8 * panel
+        if count < 4:
+            for row in range(count):
+                a, e = one_row(rows, row * width, panels, start, width)
+                write(result, row * line + place, numbers, a)
+                write(result, row * line + place + 8, numbers, e)
+        else:
+            for four in range(0, count, 4):
+                row = min(four, count - 4)
+                a, b, c, d, e, f, g, h = tile(rows, row * width, panels, start, width)
+                at = row * line + place
+                write(result, at, numbers, a)
+                write(result, at + line, numbers, b)
+                write(result, at + 2 * line, numbers, c)
+                write(result, at + 3 * line, numbers, d)
+                write(result, at + 8, numbers, e)
+                write(result, at + line + 8, numbers, f)
+                write(result, at + 2 * line + 8, numbers, g)
+                write(result, at + 3 * line + 8, numbers, h)
 
 
 def _compile() -> Any:
+    types = "void(uint64[::1], uint64[::1], UniTuple(int64, 3), int64, int32[::1])"
     try:
-        return njit(_TYPES, nogil=True, cache=True)(_multiply)
+        return njit(types, nogil=True, cache=True)(_multiply)
     except RuntimeError:  # nowhere to keep what is compiled, as in a read-only container
-        return njit(_TYPES, nogil=True)(_multiply)
+        return njit(types, nogil=True)(_multiply)
 
 
+tile, one_row = njit(_tile), njit(_one_row)
 multiply = _compile()

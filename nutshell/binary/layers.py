@@ -95,16 +95,24 @@ class PackedConv2d(PackedLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Floats ``(N, C, H, W)`` to floats ``(N, P, H', W')``, channels last in memory."""
-        windows = self._windows(pixel_bits(x))
-        count, height, width, _ = windows.shape
-        rows = pad(windows.reshape(count * height * width, -1), self.weights.numbers)
-        sums = product(rows, self.weights, self.kernel, self.threads).reshape(count, height, width, -1)
+        rows, (height, width) = self.bits(x), self._places(x)
+        sums = product(rows, self.weights, self.kernel, self.threads).reshape(len(x), height, width, -1)
         if any(self.padding):
             sums += self._border(x.shape[2], x.shape[3]).numpy()
         return self._scaled(sums).permute(0, 3, 1, 2)
 
+    def bits(self, x: Tensor) -> Packed:
+        """The signs of every place's window as a row: ``(N, C, H, W)`` to ``N·H'·W'`` rows."""
+        windows = self._windows(pixel_bits(x))
+        return pad(windows.reshape(windows.shape[0] * windows.shape[1] * windows.shape[2], -1), self.weights.numbers)
+
+    def _places(self, x: Tensor) -> tuple[int, int]:
+        height, width = ((x.shape[2 + axis] + 2 * self.padding[axis] - self.window[axis]) // self.stride[axis] + 1
+                         for axis in (0, 1))  # fmt: skip
+        return height, width
+
     def _windows(self, pixels: np.ndarray) -> np.ndarray:
-        """A view, shape ``(N, H', W', bytes)`` once copied: for each output the bytes of its window, row by row."""
+        """For each output the bytes of its window, row by row: uint8, shape ``(N, H', W', bytes)``."""
         (above, left), (high, wide), (down, right) = self.padding, self.window, self.stride
         if above or left:
             pixels = np.pad(pixels, ((0, 0), (above, above), (left, left), (0, 0)))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
@@ -28,16 +29,18 @@ class Packed:
         return len(self.words)
 
     @cached_property
-    def columns(self) -> np.ndarray:
-        """The words transposed, rows filled with 0 to a multiple of 8 and aligned to 64 bytes, for whole registers.
+    def panels(self) -> np.ndarray:
+        """The words in panels of eight rows, a panel's first words side by side, then its second ones, and so on.
 
-        uint64, shape ``(words, ⌈rows / 8⌉·8)``; made once and kept, as a layer keeps its weights.
+        uint64, shape ``(panels, words, 8)``, at least two panels, filled with rows of 0, aligned to 64 bytes: what
+        registers of eight words take. Made once and kept, as a layer keeps its weights.
         """
         rows, width = self.words.shape
-        columns = aligned(width, LANES * -(-rows // LANES))
-        columns[:, :rows] = self.words.T
-        columns[:, rows:] = 0
-        return columns
+        panels = aligned(max(2, -(-rows // LANES)), width, LANES)
+        filled = np.zeros((len(panels) * LANES, width), dtype=np.uint64)
+        filled[:rows] = self.words
+        panels[:] = filled.reshape(len(panels), LANES, width).transpose(0, 2, 1)
+        return panels
 
 
 def pack(signs: np.ndarray) -> Packed:
@@ -77,8 +80,9 @@ def pad(bits: np.ndarray, numbers: int) -> Packed:
     return Packed(filled.view("<u8"), numbers)
 
 
-def aligned(rows: int, numbers: int) -> np.ndarray:
-    """Memory for uint64 of shape ``(rows, numbers)`` that begins at a multiple of 64 bytes; not initialised."""
-    memory = np.empty(8 * rows * numbers + 64, dtype=np.uint8)
+def aligned(*shape: int) -> np.ndarray:
+    """Memory for uint64 that begins at a multiple of 64 bytes; not initialised."""
+    size = 8 * prod(shape)
+    memory = np.empty(size + 64, dtype=np.uint8)
     start = -memory.ctypes.data % 64
-    return memory[start : start + 8 * rows * numbers].view(np.uint64).reshape(rows, numbers)
+    return memory[start : start + size].view(np.uint64).reshape(shape)

@@ -8,14 +8,15 @@ arXiv 1602.02830; Rastegari et al. 2016, arXiv 1603.05279, section 3.2). All ver
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
 
 import numpy as np
 
 from nutshell.binary.packing import Packed
 from nutshell.errors import WrongUse
 
-_BLOCK = 1 << 14  # words of which NumPy makes one difference: 128 KB, small enough for the second cache
+_BLOCK = 1 << 14  # pairs of rows that NumPy takes at a time: 3 · 128 KB of differences, in the second cache
+_BUFFER = 512  # numbers; with its usual 8192, NumPy 2.4 copies a broadcast operand, which takes three times as long
+_CACHE = 1 << 15  # words of rows that Numba's version takes at a time: 256 KB
 _BYTE = 3  # words whose ones surely fit a byte: 3 · 64 = 192
 
 
@@ -52,17 +53,7 @@ def product(left: Packed, right: Packed, kernel: str = "numpy", threads: int = 1
         raise WrongUse(f"Rows of {left.numbers} and of {right.numbers} signs: they must be equally long, packed alike.")
     if kernel not in KERNELS:
         raise WrongUse(f"kernel={kernel!r}: choose one of {', '.join(KERNELS)}.")
-    if threads == 1 or kernel != "numba" or len(left) < 2 * threads:
-        return KERNELS[kernel](left, right)
-    _compiled()  # once, and not in every thread
-    bounds = [len(left) * part // threads for part in range(threads + 1)]
-    result = np.empty((len(left), len(right)), dtype=np.int32)
-    right.columns  # noqa: B018 – made here, once
-    jobs = [_pool(threads).submit(_numba_into, left.words[a:b], right, result[a:b])
-            for a, b in pairwise(bounds)]  # fmt: skip
-    for job in jobs:
-        job.result()
-    return result
+    return with_numba(left, right, threads) if kernel == "numba" else KERNELS[kernel](left, right)
 
 
 def plain(left: Packed, right: Packed) -> np.ndarray:
@@ -73,53 +64,58 @@ def plain(left: Packed, right: Packed) -> np.ndarray:
 
 
 def with_numpy(left: Packed, right: Packed) -> np.ndarray:
-    """A loop over words, each for many pairs of rows at once, in buffers that stay in the cache.
+    """Three words at a time, for many pairs of rows at once, in buffers that stay in the second cache.
 
-    The longer side lies along the inner axis. Ones are added up in bytes, three words at a time: narrow numbers are
+    The longer side lies along the inner axis. Ones of three words are added up in bytes, since narrow numbers are
     quick to add. ``bitwise_count`` needs uint64; of a signed number it would count the ones of its absolute value.
     """
     if len(left) > len(right):
         return np.ascontiguousarray(with_numpy(right, left).T)
-    inner, width = len(right), right.words.shape[1]
-    columns, result = np.ascontiguousarray(right.words.T), np.empty((len(left), inner), dtype=np.int32)
-    block = max(1, _BLOCK // max(inner, 1))
-    differences = np.empty((block, inner), dtype=np.uint64)
-    ones, few = np.empty((2, block, inner), dtype=np.uint8)
-    for start in range(0, len(left), block):
-        rows = left.words[start : start + block]
-        size = len(rows)
-        found = result[start : start + size]
-        found[:] = 0
-        for word in range(width):
-            into = ones if word % _BYTE else few
-            np.bitwise_xor(rows[:, word, None], columns[word], out=differences[:size])
-            np.bitwise_count(differences[:size], out=into[:size])
-            if word % _BYTE:
-                np.add(few[:size], ones[:size], out=few[:size])
-            if word % _BYTE == _BYTE - 1 or word == width - 1:
+    inner, width = right.words.shape
+    rows, columns = (np.ascontiguousarray(side.words.T) for side in (left, right))
+    result = np.zeros((len(left), inner), dtype=np.int32)
+    block = min(max(1, _BLOCK // max(inner, 1)), max(1, len(left)))
+    differences = np.empty((_BYTE, block, inner), dtype=np.uint64)
+    counts, few = np.empty((_BYTE, block, inner), dtype=np.uint8), np.empty((block, inner), dtype=np.uint8)
+    with np.errstate():  # gives the size of NumPy's buffer back
+        np.setbufsize(_BUFFER)
+        for start in range(0, len(left), block):
+            found = result[start : start + block]
+            size = len(found)
+            for word in range(0, width, _BYTE):
+                ours = rows[word : word + _BYTE, start : start + block, None]
+                theirs = columns[word : word + _BYTE, None]
+                now = differences[: len(ours), :size]
+                np.bitwise_xor(ours, theirs, out=now)
+                np.bitwise_count(now, out=counts[: len(ours), :size])
+                np.add.reduce(counts[: len(ours), :size], axis=0, dtype=np.uint8, out=few[:size])
                 np.add(found, few[:size], out=found)
     result *= -2
     result += left.numbers
     return result
 
 
-def with_numba(left: Packed, right: Packed) -> np.ndarray:
-    """Every row's sums in registers as wide as the processor has; see :mod:`nutshell.binary.compiled`."""
-    result = np.empty((len(left), len(right)), dtype=np.int32)
-    _numba_into(left.words, right, result)
-    return result
+def with_numba(left: Packed, right: Packed, threads: int = 1) -> np.ndarray:
+    """Four rows by sixteen columns at a time, in registers; see :mod:`nutshell.binary.compiled`.
 
+    Numba lets go of Python's lock, so that plain threads share the rows.
+    """
+    from nutshell.binary.compiled import multiply  # only here: the import takes most of a second
 
-def _numba_into(rows: np.ndarray, right: Packed, result: np.ndarray) -> None:
-    _compiled()(np.ascontiguousarray(rows), right.columns, right.numbers, result)
+    words, panels = np.ascontiguousarray(left.words), right.panels
+    across, width, lanes = panels.shape
+    result = np.empty((len(words), across * lanes), dtype=np.int32)
 
+    def part(first: int) -> None:
+        some = words[first : first + step]
+        multiply(some.ravel(), panels.ravel(), (len(some), width, across), left.numbers,
+                 result[first : first + step].ravel())
 
-@cache
-def _compiled() -> Callable[[np.ndarray, np.ndarray, int, np.ndarray], None]:
-    """Numba's kernel, imported when it is first needed: the import alone takes most of a second."""
-    from nutshell.binary.compiled import multiply
-
-    return multiply
+    step = max(4, min(_CACHE // max(width, 1), -(-len(words) // threads)))
+    starts = range(0, len(words), step)
+    for _ in map(part, starts) if threads == 1 else _pool(threads).map(part, starts):
+        pass
+    return result[:, : len(right)]
 
 
 @cache
