@@ -152,7 +152,8 @@ class XnorLayer(nn.Module):
         self.norm, self.flatten = norm, nn.Flatten() if flat else nn.Identity()
         self.sign, self.layer, self.with_scales = TrainedSign(), layer, scales
         if scales:
-            self.scales = InputScales1d() if flat else InputScales2d(layer.kernel_size, layer.stride, layer.padding)
+            window: Any = layer
+            self.scales = InputScales1d() if flat else InputScales2d(window.kernel_size, window.stride, window.padding)
             self.product = Multiply()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -211,20 +212,21 @@ def plain(network: nn.Module) -> nn.Module:
     return small
 
 
-def _as_used(layer: nn.Module) -> nn.Module:
+def _as_used(layer: Any) -> nn.Module:
     """A plain layer with the weight that a layer with binary weights uses."""
+    bias = layer.bias is not None
+    found: nn.Module
     if isinstance(layer, nn.Linear):
-        found: nn.Linear | nn.Conv2d = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
+        found = nn.Linear(layer.in_features, layer.out_features, bias=bias)
     else:
-        assert isinstance(layer, nn.Conv2d)
         found = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding,
-                          bias=layer.bias is not None)
-    state = {"weight": layer.weight} | ({} if layer.bias is None else {"bias": layer.bias})
+                          bias=bias)
+    state = {"weight": layer.weight} | ({"bias": layer.bias} if bias else {})
     found.load_state_dict(state)
     return found.eval()
 
 
-def folded(network: nn.Sequential) -> nn.Sequential:
+def folded(network: nn.Module) -> nn.Sequential:
     """A perceptron with ±1 weights whose batch normalisation is a scale and a bias for each output: weights of ±α.
 
     A scale below zero turns the signs of its weights.
