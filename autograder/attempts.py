@@ -22,6 +22,7 @@ def attempts(given):
 
 
 def attempt_secrets(given):
+    """List or open what only the judge may: keys, other submissions, the gradebook."""
     for path in given["secrets"]:
         with contextlib.suppress(OSError):
             os.listdir(path) if os.path.isdir(path) else open(path, "rb").close()
@@ -29,6 +30,7 @@ def attempt_secrets(given):
 
 
 def attempt_folders(given):
+    """Find names of the judge's in folders that a sandbox has too."""
     for folder, names in given["folders"].items():
         with contextlib.suppress(OSError):
             seen = set(os.listdir(folder)) & set(names)
@@ -37,6 +39,7 @@ def attempt_folders(given):
 
 
 def attempt_grader(given):
+    """Import the grader or the reference library."""
     import importlib.util
 
     for name in given["modules"]:
@@ -45,11 +48,13 @@ def attempt_grader(given):
 
 
 def attempt_root(given):
+    """Have a user or group number of 0."""
     if 0 in (os.getuid(), os.geteuid(), os.getgid(), os.getegid()):
         return "be root"
 
 
 def attempt_capabilities(given):
+    """Hold a capability, or be able to gain one from a program."""
     with open("/proc/self/status") as file:
         status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
     for name in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
@@ -60,6 +65,7 @@ def attempt_capabilities(given):
 
 
 def attempt_user_namespace(given):
+    """Make a user namespace, in which a process is root to itself."""
     if libc.unshare(0x10000000) == 0:
         return "make a user namespace"
 
@@ -71,12 +77,14 @@ def attempt_mounts(given):
 
 
 def attempt_namespaces(given):
+    """Be in a namespace of the host."""
     for name, number in given["namespaces"].items():
         if os.readlink(f"/proc/self/ns/{name}") == number:
             return f"share the host's {name} namespace"
 
 
 def attempt_network(given):
+    """Connect or send, within the machine and beyond it."""
     for family, address in (
         (socket.AF_INET, ("127.0.0.1", given["port"])),
         (socket.AF_UNIX, given["socket"]),
@@ -93,6 +101,7 @@ def attempt_network(given):
 
 
 def attempt_environment(given):
+    """Read variables that the judge was started with."""
     with open("/proc/self/environ", "rb") as file:  # as it began: libraries set variables of the same names later
         began = {entry.partition(b"=")[0].decode() for entry in file.read().split(b"\0") if entry}
     seen = sorted(began & set(given["variables"]))
@@ -101,12 +110,14 @@ def attempt_environment(given):
 
 
 def attempt_write(given):
+    """Write where everything is read-only."""
     for folder in given["read_only"]:
         with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder):
             return f"write in {folder}"
 
 
 def attempt_other_processes(given):
+    """Read, change or signal another process."""
     own = {str(os.getpid()), "self", "thread-self", os.path.basename(os.readlink("/proc/self"))}
     for path in glob.glob("/proc/[0-9]*") if given["alone"] else ():
         if os.path.basename(path) not in own:
@@ -127,6 +138,7 @@ def attempt_descriptors(given):
 
 
 def attempt_limits(given):
+    """Set a limit higher, or take more memory or disk than the limits allow."""
     for name, limit in given["limits"].items():
         if not 0 <= resource.getrlimit(getattr(resource, name))[1] <= limit:
             return f"go over the limit {name}"
