@@ -1,8 +1,10 @@
-"""The product of packed signs as Numba compiles it. Importing this module compiles, or loads what was compiled before.
+"""The product of packed signs, and packing, as Numba compiles them.
+
+Importing this module compiles, or loads what was compiled before.
 
 Eight words lie side by side in a register of 512 bits. Numba has neither such registers nor a function that counts
 ones; LLVM, which it compiles with, has both. Its ``ctpop`` is one instruction where the processor has AVX-512
-VPOPCNTDQ, a few table look-ups with AVX2. The five functions of :mod:`nutshell.binary.lanes` make them known to Numba.
+VPOPCNTDQ, a few table look-ups with AVX2. The functions of :mod:`nutshell.binary.lanes` make them known to Numba.
 """
 
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from nutshell.binary.lanes import add_differences, eight, nothing, spread, write
+from nutshell.binary.lanes import add_differences, eight, nothing, signs, spread, write
 
 ROWS, PANELS = 4, 2  # of a tile: its 8 sums, with what they are made of, fit the 32 registers
 
@@ -91,13 +93,38 @@ def _multiply(rows: np.ndarray, panels: np.ndarray, shape: tuple[int, int, int],
                 write(result, at + 3 * line + 8, numbers, h)
 
 
-def _compile() -> Any:
-    types = "void(uint64[::1], uint64[::1], UniTuple(int64, 3), int64, int32[::1])"
+def _pack(values: np.ndarray, numbers: int, bits: np.ndarray) -> None:
+    """Write the signs of rows of numbers as bits, eight to a byte; what a row leaves of its last byte is 0.
+
+    Parameters
+    ----------
+    values : ndarray
+        float32, flat, m rows of n numbers.
+    numbers : int
+        n.
+    bits : ndarray
+        uint8, shape ``(m, b)`` with b at least ⌈n/8⌉; further bytes are left as they are.
+    """
+    whole = numbers // 8
+    for row in range(bits.shape[0]):
+        start = row * numbers
+        for byte in range(whole):
+            bits[row, byte] = signs(values, start + 8 * byte)
+        if numbers % 8:
+            last = 0
+            for bit in range(numbers % 8):
+                if values[start + 8 * whole + bit] >= 0:
+                    last |= 1 << bit
+            bits[row, whole] = last
+
+
+def _compile(function: Any, types: str) -> Any:
     try:
-        return njit(types, nogil=True, cache=True)(_multiply)
+        return njit(types, nogil=True, cache=True)(function)
     except RuntimeError:  # nowhere to keep what is compiled, as in a read-only container
-        return njit(types, nogil=True)(_multiply)
+        return njit(types, nogil=True)(function)
 
 
 tile, one_row = njit(_tile), njit(_one_row)
-multiply = _compile()
+multiply = _compile(_multiply, "void(uint64[::1], uint64[::1], UniTuple(int64, 3), int64, int32[::1])")
+pack = _compile(_pack, "void(float32[::1], int64, uint8[:, ::1])")

@@ -1,4 +1,4 @@
-"""Registers of eight words for Numba: a type and five functions, written in LLVM's language.
+"""Registers of eight words for Numba: a type and six functions, written in LLVM's language.
 
 On a processor with narrower registers LLVM takes two or four of them for one of these.
 """
@@ -93,6 +93,20 @@ def write(typing: Any, result: Any, start: Any, numbers: Any, differences: Any) 
         return context.get_dummy_value()
 
     return types.void(result, types.intp, types.int64, lanes), emit
+
+
+@intrinsic
+def signs(typing: Any, values: Any, start: Any) -> Any:
+    """Eight neighbouring numbers of an array of float32 as a byte: a bit is 1 where its number is at least 0."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        floats = ir.VectorType(ir.FloatType(), _COUNT)
+        place = builder.bitcast(_place(context, builder, signature, arguments), floats.as_pointer())
+        loaded = builder.load(place)
+        loaded.align = 4
+        return builder.bitcast(builder.fcmp_ordered(">=", loaded, ir.Constant(floats, [0.0] * _COUNT)), ir.IntType(8))
+
+    return types.uint8(values, types.intp), emit
 
 
 def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

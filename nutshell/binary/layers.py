@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nutshell.binary.packing import Packed, pack, pad
+from nutshell.binary.packing import Packed, pack, pad, sign_bytes
 from nutshell.binary.products import product
 from nutshell.errors import WrongUse
 
@@ -52,7 +52,7 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Floats ``(N, inputs)`` to floats ``(N, outputs)``; signs are taken here, with sign(0) = +1."""
-        return self._scaled(product(pack(x.numpy()), self.weights, self.kernel, self.threads))
+        return self._scaled(product(pack(x.numpy(), self.kernel), self.weights, self.kernel, self.threads))
 
     def _scaled(self, sums: np.ndarray) -> Tensor:
         scaled = torch.from_numpy(sums) * self.alpha
@@ -103,7 +103,7 @@ class PackedConv2d(PackedLinear):
 
     def bits(self, x: Tensor) -> Packed:
         """The signs of every place's window as a row: ``(N, C, H, W)`` to ``N·H'·W'`` rows."""
-        windows = self._windows(pixel_bits(x))
+        windows = self._windows(pixel_bits(x, self.kernel))
         return pad(windows.reshape(windows.shape[0] * windows.shape[1] * windows.shape[2], -1), self.weights.numbers)
 
     def _places(self, x: Tensor) -> tuple[int, int]:
@@ -132,10 +132,10 @@ class PackedConv2d(PackedLinear):
         return self._borders[height, width]
 
 
-def pixel_bits(x: Tensor) -> np.ndarray:
+def pixel_bits(x: Tensor, kernel: str = "numpy") -> np.ndarray:
     """The signs of every pixel's channels as whole bytes: uint8, shape ``(N, H, W, ⌈C/8⌉)``, the rest filled with 0."""
-    positive = (x >= 0).permute(0, 2, 3, 1).contiguous()
-    return np.packbits(positive.numpy(), axis=3, bitorder="little")
+    pixels = x.permute(0, 2, 3, 1).contiguous().numpy()
+    return sign_bytes(pixels.reshape(-1, pixels.shape[3]), kernel).reshape(*pixels.shape[:3], -1)
 
 
 def on_bits(

@@ -43,13 +43,15 @@ class Packed:
         return panels
 
 
-def pack(signs: np.ndarray) -> Packed:
+def pack(signs: np.ndarray, kernel: str = "numpy") -> Packed:
     """Keep one bit of every number: 1 where it is at least 0, 0 where it is below.
 
     Parameters
     ----------
     signs : ndarray
         Shape ``(rows, numbers)``, any real dtype; ±1, or numbers whose signs are meant, with sign(0) = +1.
+    kernel : {"numpy", "plain", "numba"}
+        Numba's version takes float32, and is used for nothing else.
 
     Returns
     -------
@@ -61,7 +63,19 @@ def pack(signs: np.ndarray) -> Packed:
     >>> pack(np.array([[1, -1, 1, 1]])).words.tolist()
     [[13]]
     """
-    return pad(np.packbits(signs >= 0, axis=1, bitorder="little"), signs.shape[1])
+    return pad(sign_bytes(signs, kernel), signs.shape[1])
+
+
+def sign_bytes(values: np.ndarray, kernel: str = "numpy") -> np.ndarray:
+    """The signs of rows of numbers, eight to a byte: uint8, shape ``(rows, ⌈numbers / 8⌉)``, the rest filled with 0."""
+    if kernel != "numba" or values.dtype != np.float32:
+        return np.packbits(values >= 0, axis=1, bitorder="little")
+    from nutshell.binary import compiled  # only here: the import takes most of a second
+
+    rows, numbers = values.shape
+    bits = np.empty((rows, -(-numbers // 8)), dtype=np.uint8)
+    compiled.pack(np.ascontiguousarray(values).ravel(), numbers, bits)
+    return bits
 
 
 def pad(bits: np.ndarray, numbers: int) -> Packed:

@@ -14,7 +14,7 @@ import numpy as np
 from nutshell.binary.packing import Packed
 from nutshell.errors import WrongUse
 
-_BLOCK = 1 << 14  # pairs of rows that NumPy takes at a time: 3 · 128 KB of differences, in the second cache
+_BLOCK = 1 << 15  # pairs of rows that NumPy takes at a time: 3 · 256 KB of differences, in the second cache
 _BUFFER = 512  # numbers; with its usual 8192, NumPy 2.4 copies a broadcast operand, which takes three times as long
 _CACHE = 1 << 15  # words of rows that Numba's version takes at a time: 256 KB
 _BYTE = 3  # words whose ones surely fit a byte: 3 · 64 = 192
@@ -71,27 +71,32 @@ def with_numpy(left: Packed, right: Packed) -> np.ndarray:
     """
     if len(left) > len(right):
         return np.ascontiguousarray(with_numpy(right, left).T)
-    inner, width = right.words.shape
+    (outer, width), inner = left.words.shape, len(right)
     rows, columns = (np.ascontiguousarray(side.words.T) for side in (left, right))
-    result = np.zeros((len(left), inner), dtype=np.int32)
-    block = min(max(1, _BLOCK // max(inner, 1)), max(1, len(left)))
-    differences = np.empty((_BYTE, block, inner), dtype=np.uint64)
-    counts, few = np.empty((_BYTE, block, inner), dtype=np.uint8), np.empty((block, inner), dtype=np.uint8)
+    result = np.empty((outer, inner), dtype=np.int32)
+    parts = max(1, -(-outer * inner // _BLOCK))  # of equal size
+    block = max(1, -(-outer // parts))
+    deep = _BYTE if block * inner * width > _BLOCK else max(1, width)  # what is small is done in one step
+    wide = np.uint16 if left.numbers < 1 << 16 else np.uint32
+    differences = np.empty((deep, block, inner), dtype=np.uint64)
+    counts = np.empty_like(differences, dtype=np.uint8)
+    few = np.empty((block, inner), dtype=np.uint8 if deep <= _BYTE else wide)
+    ones = np.empty((block, inner), dtype=wide)
     with np.errstate():  # gives the size of NumPy's buffer back
         np.setbufsize(_BUFFER)
-        for start in range(0, len(left), block):
-            found = result[start : start + block]
-            size = len(found)
-            for word in range(0, width, _BYTE):
-                ours = rows[word : word + _BYTE, start : start + block, None]
-                theirs = columns[word : word + _BYTE, None]
-                now = differences[: len(ours), :size]
-                np.bitwise_xor(ours, theirs, out=now)
-                np.bitwise_count(now, out=counts[: len(ours), :size])
-                np.add.reduce(counts[: len(ours), :size], axis=0, dtype=np.uint8, out=few[:size])
-                np.add(found, few[:size], out=found)
-    result *= -2
-    result += left.numbers
+        for start in range(0, outer, block):
+            size = min(block, outer - start)
+            ones[:] = 0
+            for word in range(0, width, deep):
+                now = slice(min(deep, width - word)), slice(size)
+                np.bitwise_xor(rows[word : word + deep, start : start + size, None],
+                               columns[word : word + deep, None], out=differences[now])  # fmt: skip
+                np.bitwise_count(differences[now], out=counts[now])
+                np.add.reduce(counts[now], axis=0, dtype=few.dtype, out=few[:size])
+                np.add(ones[:size], few[:size], out=ones[:size])
+            found = result[start : start + size]
+            np.multiply(ones[:size], -2, out=found, dtype=np.int32)
+            found += left.numbers
     return result
 
 
@@ -113,7 +118,7 @@ def with_numba(left: Packed, right: Packed, threads: int = 1) -> np.ndarray:
 
     step = max(4, min(_CACHE // max(width, 1), -(-len(words) // threads)))
     starts = range(0, len(words), step)
-    for _ in map(part, starts) if threads == 1 else _pool(threads).map(part, starts):
+    for _ in map(part, starts) if threads == 1 or len(starts) == 1 else _pool(threads).map(part, starts):
         pass
     return result[:, : len(right)]
 

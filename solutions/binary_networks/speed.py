@@ -82,7 +82,8 @@ def kernel_row(name: str, rows: int, numbers: int, outputs: int, seconds: float)
         kernel: partial(binary.product, packed, weights, kernel) for kernel in ("numpy", "numba")}
     if rows * numbers * outputs <= SLOW / 20:
         bits["plain"] = partial(binary.product, packed, weights, "plain")
-    one = shortest({**numbers_in, **bits, "packing": partial(binary.pack, left)}, seconds)
+    one = shortest({**numbers_in, **bits, "packing": partial(binary.pack, left, "numba"),
+                     "packing_numpy": partial(binary.pack, left)}, seconds)
     blas_kinds = ("blas_numpy", "blas_torch")
     every = {kind: numbers_in[kind] for kind in blas_kinds}
     every["numba"] = partial(binary.product, packed, weights, "numba", cores())
