@@ -26,7 +26,7 @@ from nutshell.errors import WrongUse
 from nutshell.measure import measure
 from nutshell.models.blocks import Swish, fold
 from nutshell.training import evaluate
-from solutions.compact_architectures.training import IMAGE, NETWORKS, RECIPE, kept, trained
+from solutions.compact_architectures.training import COLOURS, IMAGE, NETWORKS, RECIPE, kept, one_colour, trained
 
 COMMAND = "python -m solutions.compact_architectures.experiment"
 SEEDS = (0, 1, 2)
@@ -133,6 +133,48 @@ def heads(images: Dataset, networks: Trained, test: bool) -> list[dict[str, Any]
     return found
 
 
+def channels_apart(images: Dataset, networks: Trained, test: bool) -> list[dict[str, Any]]:
+    """One network that sees all colours, and three that see one each, alone and with their logits averaged."""
+    together, apart = networks("small"), [networks(f"small-{name}") for name in COLOURS]
+    if not together or not all(apart):
+        return []
+    size = {number: measure(artefact.read(_file(made, channels))) for number, made, channels in
+            ((1, together[0], 3), (3, apart[0][0], 1))}  # fmt: skip
+    logits = [[colour_logits(network, images, colour) for network in made] for colour, made in enumerate(apart)]
+    labels = images.validation.labels
+
+    def row(words: str, count: int, error: dict[str, Any], size: Any) -> dict[str, Any]:
+        return {"words": words, "parameters": count * size.params, "macs": count * size.macs,
+                "validation_error_percent": error}  # fmt: skip
+
+    def percent(values: Any) -> float:
+        return 100 * (values.argmax(1) != labels).double().mean().item()
+
+    each = [row(f"{name} alone", 1, summary([percent(values) for values in found]), size[3])
+            for name, found in zip(COLOURS, logits, strict=True)]  # fmt: skip
+    voted = summary([percent(sum(values)) for values in zip(*logits, strict=False)])
+    return [row("one network, three colours", 1, errors(together, images), size[1]), *each,
+            row("three networks, one colour each", 3, voted, size[3])]  # fmt: skip
+
+
+@torch.no_grad()
+def colour_logits(network: nn.Module, images: Dataset, colour: int) -> torch.Tensor:
+    """Of the validation images, seen in one colour."""
+    part = one_colour(images.validation, colour)
+    return torch.cat([network(part.inputs(slice(start, start + 1000))) for start in range(0, len(part), 1000)])
+
+
+def octave(images: Dataset, networks: Trained, test: bool) -> list[dict[str, Any]]:
+    """Plain convolutions, and the same with half of their channels at half the resolution."""
+    found = []
+    for alpha, name in ((0.0, "small"), (0.5, "small-octave")):
+        if made := networks(name):
+            size = measure(artefact.read(_file(made[0])))
+            found.append({"alpha": alpha, "words": NETWORKS[name].words, "parameters": size.params, "macs": size.macs,
+                          "validation_error_percent": errors(made, images)})  # fmt: skip
+    return found
+
+
 def checkpoint(images: Dataset, networks: Trained, test: bool) -> dict[str, Any]:
     """The reference of seed 0 with its normalisation folded away, as it ships for the lab."""
     if not (made := networks(REFERENCE)):
@@ -149,7 +191,8 @@ def checkpoint(images: Dataset, networks: Trained, test: bool) -> dict[str, Any]
     return {"name": "block-network", "validation_error_percent": about.validation_error_percent}
 
 
-PARTS = {"rows": rows, "aids": aids, "heads": heads, "checkpoint": checkpoint}
+PARTS = {"rows": rows, "aids": aids, "heads": heads, "channels_apart": channels_apart, "octave": octave,
+         "checkpoint": checkpoint}  # fmt: skip
 UNOFFICIAL = ("Measured on a copy of the data set whose pixels went through JPEG compression; figures on the "
               "publisher's own files differ a little.")  # fmt: skip
 
@@ -183,10 +226,10 @@ def latency(network: nn.Module, runs: int = 60) -> float:
     return round(sorted(taken)[runs // 2], 3)
 
 
-def _file(network: nn.Module) -> bytes:
+def _file(network: nn.Module, channels: int = 3) -> bytes:
     """Of a network with its weights in half precision, which halves the file and changes hardly a decision."""
     halves = {name: Dense("float16") for name, value in network.named_parameters() if value.ndim > 1}
-    return artefact.to_bytes(network, input_shape=IMAGE, encodings=halves)
+    return artefact.to_bytes(network, input_shape=(channels, *IMAGE[1:]), encodings=halves)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ epoch. All networks are trained alike, without augmentation: the same images, ep
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from nutshell import data, models
-from nutshell.data.dataset import Dataset
+from nutshell.data.dataset import Dataset, Split
 from nutshell.models.blocks import SEPARABLE, block_network
 from nutshell.training import History, Recipe, prepare, train
 
@@ -26,6 +26,11 @@ IMAGE = (3, 32, 32)
 
 # Plain 3×3 convolutions with shortcuts, at low resolution: the cheapest to train, on which the training aids are tried.
 RESIDUAL = (("down", 32), ("down", 48), ("plain+", 48), ("plain+", 48), ("down", 96), ("plain+", 96), ("plain+", 96))
+
+# A few plain convolutions, for octave convolutions beside them and for networks that see one colour each.
+SMALL = (("down", 24), ("two plain", 24), ("pool", 2), ("two plain", 48))
+OCTAVE = tuple((kind.replace("two plain", "octave"), width) for kind, width in SMALL)
+COLOURS = ("red", "green", "blue")
 
 
 def triangles(done: float, *, cycles: int = 2, lowest: float = 0.02) -> float:
@@ -57,16 +62,24 @@ class Entry:
         Takes nothing, returns the network with weights drawn from the global random state.
     schedule : callable, optional
         Of the learning rate, as :func:`nutshell.training.train` takes it.
+    options : dict
+        Of :func:`nutshell.models.blocks.block_network`; empty for another network.
+    colour : int, optional
+        The only channel that it sees: 0, 1 or 2.
     """
 
     words: str
     build: Callable[[], nn.Module]
     schedule: Callable[[float], float] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    colour: int | None = None
 
 
-def _blocks(words: str, blocks: Any, schedule: Callable[[float], float] | None = None, **options: Any) -> Entry:
-    return Entry(words, lambda: block_network(blocks, **options), schedule, {"blocks": blocks, **options})
+def _blocks(words: str, blocks: Any, schedule: Callable[[float], float] | None = None, *, colour: int | None = None,
+            **options: Any) -> Entry:  # fmt: skip
+    if colour is not None:
+        options["channels"] = 1
+    return Entry(words, lambda: block_network(blocks, **options), schedule, {"blocks": blocks, **options}, colour)
 
 
 NETWORKS: dict[str, Entry] = {
@@ -80,6 +93,9 @@ NETWORKS: dict[str, Entry] = {
     "residual-constant": _blocks("constant rate", RESIDUAL, constant),
     "residual-connected": _blocks("fully connected", RESIDUAL, head="connected"),
     "residual-dropout": _blocks("fully connected, dropout", RESIDUAL, head="dropout"),
+    "small": _blocks("plain convolutions", SMALL),
+    "small-octave": _blocks("octave convolutions, α = ½", OCTAVE),
+    **{f"small-{name}": _blocks(f"{name} alone", SMALL, colour=number) for number, name in enumerate(COLOURS)},
 }
 
 
@@ -90,9 +106,18 @@ def built(name: str, seed: int) -> nn.Module:
         return NETWORKS[name].build()
 
 
+def one_colour(part: Split, colour: int) -> Split:
+    """One channel of the images."""
+    chosen = slice(colour, colour + 1)
+    return replace(part, images=part.images[:, chosen], mean=part.mean[chosen], std=part.std[chosen])
+
+
 def trained(name: str, images: Dataset, seed: int, keep: Path, *, progress: bool = False) -> tuple[nn.Module, History]:
     """A trained network, in evaluation mode; not trained again if its state is kept."""
-    network = prepare(built(name, seed))
+    network, colour = prepare(built(name, seed)), NETWORKS[name].colour
+    if colour is not None:
+        images = replace(images, train=one_colour(images.train, colour),
+                         validation=one_colour(images.validation, colour))  # fmt: skip
     history = train(network, images, RECIPE, seed, progress=progress, resume=keep / f"compact-{name}-{seed}.state",
                     schedule=NETWORKS[name].schedule)  # fmt: skip
     return network.eval(), history
