@@ -49,6 +49,8 @@ class Measurement:
         What the estimate of energy rests on.
     hits : Tensor or None
         bool, one an image: whether it was classified correctly.
+    binary : int
+        Binary operations for one image, two for each product of signs; see :mod:`nutshell.meter.signs`.
     """
 
     bytes: int
@@ -62,6 +64,7 @@ class Measurement:
     tensors: tuple[tuple[str, str, tuple[int, ...], int, float], ...] = field(default=(), repr=False)
     assumption: str = field(default="", repr=False)
     hits: "Tensor | None" = field(default=None, repr=False, compare=False)
+    binary: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The seven figures by name, as ``nutshell measure --json`` prints them."""
@@ -73,6 +76,7 @@ class Measurement:
             ("bytes", f"{self.bytes:,}"),
             ("parameters", f"{self.params:,} ({self.nonzero:,} not zero)"),
             ("multiply-accumulates", f"{self.macs:,} an image"),
+            *([("binary operations", f"{self.binary:,} an image")] if self.binary else []),
             ("energy", f"{self.energy_uj:,.3g} µJ an image, estimated"),
         ]
         if self.accuracy is not None:
@@ -151,6 +155,7 @@ def measure(
         tensors=tuple(found.table()),
         assumption=str(energy.assumption),
         hits=seen,
+        binary=report.total.binary,
     )
 
 

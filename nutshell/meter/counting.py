@@ -33,7 +33,8 @@ def count(
 
     The network runs as it does at inference (``eval`` mode, no gradients). All but small networks run on tensors of the
     meta device, which have shapes and no values, so that counting is quick and takes no memory. Functional calls,
-    groups, shared weights and recurrent layers count what they execute; a masked dense layer counts dense. The
+    groups, shared weights and recurrent layers count what they execute; a masked dense layer counts dense; a layer
+    of weights ±α on signs counts binary operations, see :mod:`nutshell.meter.signs`. The
     network, its statistics and the random state are left as they were.
 
     Parameters
@@ -134,8 +135,9 @@ def _execute(network: nn.Module, given: tuple[Tensor, ...], device: str | None, 
 
 
 def _run(network: nn.Module, inputs: list[Tensor], stand_in: Any, strict: bool) -> Recorder:
+    originals = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     with standins.untouched(network):
-        recorder = Recorder(network, stand_in(network), strict)
+        recorder = Recorder(network, stand_in(network), originals, strict)
         with recorder:
             network(*inputs)
     return recorder

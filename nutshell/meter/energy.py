@@ -159,7 +159,8 @@ def energy(
     dram : float
         Picojoules for 32 bits from DRAM.
     binary_word : float
-        Picojoules for one binary operation on 64 packed bits.
+        Picojoules for one binary operation on 64 packed bits; a product of signs takes two, see
+        :mod:`nutshell.meter.signs`.
 
     Returns
     -------
@@ -264,7 +265,10 @@ def _assumption(
     arithmetic: str | None, per_weight: float, per_activation: float, home: Level, dram: float, word: float | None
 ) -> str:
     number = arithmetic or "the widest operand's format"
-    binary = "" if word is None else f" A binary operation on 64 packed bits costs {word:g} pJ."
+    binary = "" if word is None else (
+        f" A binary operation on 64 packed bits costs {word:g} pJ, "
+        "as two integer additions of 32 bits would; a product of signs is two of them, exclusive or and counting."
+    )
     return (
         "An estimate under stated assumptions, not a measurement: 45 nm figures (Horowitz 2014), arithmetic in "
         f"{number}; {_bytes(per_weight)} a weight, each fetched once an inference from {home.name} "

@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nutshell.errors import Refused
+from nutshell.meter import signs
 from nutshell.meter.report import Execution, Operation
 from nutshell.meter.rules import Call, name_of, rule_of
 from nutshell.meter.stored import place_of
@@ -30,11 +31,15 @@ class Recorder(TorchDispatchMode):
         for part of the module that calls them.
     stand_ins : mapping of int to Tensor
         The network's tensors, by the ``id`` of what they stand for.
+    originals : mapping of int to Tensor
+        The network's tensors with their values, by their ``id``.
     strict : bool
         Raise :class:`Uncounted` at an operation without a rule; otherwise note it in ``uncounted``.
     """
 
-    def __init__(self, network: nn.Module, stand_ins: Mapping[int, Tensor], strict: bool = True) -> None:
+    def __init__(
+        self, network: nn.Module, stand_ins: Mapping[int, Tensor], originals: Mapping[int, Tensor], strict: bool = True
+    ) -> None:
         super().__init__()
         self.operations: list[Operation] = []
         self.executions: list[Execution] = []
@@ -47,7 +52,9 @@ class Recorder(TorchDispatchMode):
         self._stand_ins = stand_ins
         # Stored tensors by their memory; kept alive, so that no later tensor can take the same place.
         self._stored: dict[int, Tensor] = {place_of(tensor): tensor for tensor in stand_ins.values()}
+        self._originals = {place_of(tensor): originals[id_] for id_, tensor in stand_ins.items() if id_ in originals}
         self._multiplied: set[int] = set()
+        self._signs: dict[int, Tensor] = {}  # values of ±1 by their memory; kept alive too
 
     def multiplied(self) -> set[int]:
         """``id`` of the network's tensors that were operands of multiply-accumulates."""
@@ -77,6 +84,10 @@ class Recorder(TorchDispatchMode):
             if out is not NotImplemented:
                 return out
         out = func(*args, **kwargs)
+        if self._signs and func._schema.is_mutable:
+            for changed in pytree.tree_leaves(args):
+                if isinstance(changed, Tensor):
+                    self._signs.pop(place_of(changed), None)
         call = Call(name_of(func), _named(func, args, kwargs), out, self._is_stored)
         if rule is None:
             self._complain(call.name)
@@ -94,9 +105,12 @@ class Recorder(TorchDispatchMode):
                     self._stored.setdefault(place_of(tensor), tensor)
         if any(cost.macs for cost in costs):
             self._multiplied.update(place_of(tensor) for tensor in operands)
+            weight = self._weight_of_signs(call.name, operands)
+            if weight is not None:
+                costs = signs.on_bits(call, costs, weight)
         if costs:
             self.order.append(self._layer)
-        read = 0 if not costs else sum(tensor.numel() for tensor in live)
+        read = 0 if not costs else sum(self._elements(tensor) for tensor in live)
         for cost in costs:
             written = call.output.numel() if cost.written is None else cost.written
             self.operations.append(
@@ -106,6 +120,18 @@ class Recorder(TorchDispatchMode):
                 )
             )
             read = 0  # the operands are read once, whatever is done with them
+
+    def _weight_of_signs(self, name: str, operands: list[Tensor]) -> Tensor | None:
+        """The stored weights ±α of a product whose other operand is signs, or ``None`` if it isn't one."""
+        live = [tensor for tensor in operands if not self._is_stored(tensor)]
+        if len(live) != 1 or place_of(live[0]) not in self._signs:
+            return None
+        weight = max((tensor for tensor in operands if self._is_stored(tensor)), key=Tensor.dim, default=None)
+        if weight is not None and weight.is_meta and place_of(weight) in self._originals:
+            whole = self._originals[place_of(weight)].detach()
+            start = whole.storage_offset() + weight.storage_offset()
+            weight = whole.as_strided(weight.size(), weight.stride(), start)
+        return weight if weight is not None and signs.is_scaled_signs(name, weight) else None
 
     def _complain(self, name: str) -> None:
         where = self._layer or "the network's own forward"
@@ -128,8 +154,14 @@ class Recorder(TorchDispatchMode):
     def _leave_module(self, module: nn.Module, inputs: Any, output: Any) -> None:
         first = next((leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)), None)
         shape = () if first is None else tuple(first.shape)
+        if first is not None and getattr(module, "puts_out_signs", False):
+            self._signs[place_of(first)] = first
         leaf = not any(True for _ in module.children())
         self.executions.append(Execution(self._stack.pop(), type(module).__name__, leaf, shape))
+
+    def _elements(self, tensor: Tensor) -> int:
+        """Elements that are read: signs are taken to be packed."""
+        return -(-tensor.numel() // signs.PACKED) if place_of(tensor) in self._signs else tensor.numel()
 
     def _is_stored(self, tensor: Tensor) -> bool:
         return place_of(tensor) in self._stored

@@ -80,6 +80,8 @@ def layer_table(report: Report, depth: int | None = None) -> Table:
     header += ["binary"] * binary + ["activations"]
     shape = "×".join(map(str, report.input_shape)) if report.input_shape else ""
     note = f"FLOPs = 2 × MACs = {report.flops:,}. Parameters take {total.bytes:,} bytes as they are."
+    if binary:
+        note += " A product of two signs is two binary operations."
     if report.uncounted:
         note += f" Not counted, for want of a rule: {', '.join(report.uncounted)}."
     return Table(
