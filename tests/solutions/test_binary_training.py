@@ -89,7 +89,7 @@ def test_the_layer_is_the_references_xnor_convolution(stride, padding):
 # What is stored
 
 NETWORKS = {
-    "lenet": (networks.lenet, (1, 28, 28), 500 + 5000), "cifar": (networks.cifar_network, (3, 32, 32), 864 + 20480),
+    "lenet": (networks.lenet, (1, 28, 28), 500 + 5000), "cifar": (networks.cifar_network, (3, 32, 32), 2400 + 20480),
 }  # fmt: skip
 
 
