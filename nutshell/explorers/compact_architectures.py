@@ -7,6 +7,7 @@ numbers without the widget.
 import statistics
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import ipywidgets as widgets
@@ -32,6 +33,7 @@ _CASE_COLOURS = (_BLACK, _ORANGE, _SKY, _BLUE)
 # One block -----------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=128)
 def block_costs(channels: int, outputs: int, side: int) -> dict[str, dict[str, int]]:
     """Parameters and multiply-accumulates of each kind of block, by the meter.
 

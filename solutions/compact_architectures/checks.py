@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nutshell import expect
-from nutshell.checks import Exercise, Unit, check
+from nutshell.checks import Budget, Exercise, Limit, Unit, check
 
 UNIT = Unit(
     number=10,
@@ -24,6 +24,21 @@ UNIT = Unit(
         Exercise("Residual", points=0, minutes=15, difficulty=2, extension=True),
         Exercise("Swish", points=0, minutes=8, extension=True),
         Exercise("Inception", points=0, minutes=15, difficulty=2, extension=True),
+    ),
+    budgets=(
+        Budget(
+            name="blocks",
+            points=4,
+            file="compact_architectures.nut",
+            data="cifar-10",
+            topology="vgg-small",
+            any_network=True,
+            limits=(
+                Limit("macs", at_most=38_653_952 // 4),  # those of the small VGG
+                Limit("error_percent", at_most=28.0, margin=2.0),
+            ),
+            minutes=20,
+        ),
     ),
 )
 
