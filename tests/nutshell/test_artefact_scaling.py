@@ -77,7 +77,7 @@ def test_constants_scale_in_the_networks_own_dtype(dtype):
 
 @pytest.mark.parametrize("up", [
     lambda x: functional.interpolate(x, scale_factor=2), lambda x: functional.interpolate(x, scale_factor=(2.0, 2)),
-    lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, dim=-1),
+    lambda x: x.repeat_interleave(2, -2).repeat_interleave(2, dim=-1),
     lambda x: torch.repeat_interleave(torch.repeat_interleave(x, 2, 3), 2, 2),
 ])  # fmt: skip
 @pytest.mark.parametrize("mean", [
@@ -130,6 +130,7 @@ class Refused(nn.Module):
     (lambda self, x: functional.interpolate(x, scale_factor=65), "from 1 to 64"),
     (lambda self, x: x.repeat_interleave(2, 1), "along height or width"),
     (lambda self, x: x.mean(1), "over height and width"),
+    (lambda self, x: x.mean((1, 3)), "over height and width"),
 ])  # fmt: skip
 def test_what_cannot_be_expressed_is_refused_by_name(compute, words):
     with pytest.raises(CannotSave, match=words):
