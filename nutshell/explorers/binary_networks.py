@@ -213,7 +213,7 @@ def filter_scale(weight: Tensor, count: int = 12) -> widgets.Widget:
     n, most = rows.shape[1], float(rows[:count].abs().max())
     knobs = {
         "number": widgets.IntSlider(0, 0, min(count, len(rows)) - 1, description="filter", continuous_update=False),
-        "percent": widgets.IntSlider(100, 0, 300, 5, description="α (% of max)", continuous_update=False),
+        "percent": widgets.IntSlider(30, 0, 100, 2, description="α (% of max)", continuous_update=False),
         "turned": widgets.IntSlider(0, 0, n // 2, description="signs turned", continuous_update=False),
     }
 
@@ -232,7 +232,7 @@ def filter_scale(weight: Tensor, count: int = 12) -> widgets.Widget:
                        label="signs as chosen")
         panels[1].plot(curve, [100 * distance(row, each) for each in curve], ":", color=_BLACK, label="signs of W")
         left = distance(row, scale, turned)
-        panels[1].plot(scale, 100 * left, "o", color=_VERMILION, markersize=9, clip_on=False, label="α as chosen")
+        panels[1].plot(scale, min(100 * left, 200), "o", color=_VERMILION, markersize=9, label="α as chosen")
         panels[1].set(xlabel="α", ylabel="‖W − αB‖² (% of ‖W‖²)", ylim=(0, 200), xlim=(0, 1.2 * largest))
         panels[1].legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=3, frameon=False, fontsize=8)
         words = (f"α = {scale:.4f}, {turned} of {n} signs turned: {100 * left:.1f} % of ‖W‖² is left; with "
@@ -241,7 +241,6 @@ def filter_scale(weight: Tensor, count: int = 12) -> widgets.Widget:
             panels[0].figure, "A histogram of a filter's weights with lines at −α and α, and the squared distance "
             f"against α: a parabola, lowest at the mean absolute weight. {words}."))
 
-    knobs["percent"].value = 30
     return explorer(draw, knobs)
 
 

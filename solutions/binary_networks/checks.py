@@ -33,6 +33,8 @@ UNIT = Unit(
             topology="lenet-5-caffe",
             limits=(
                 Limit("bytes", at_most=84_000),  # 425,000 bits; 5,500 weights, 580 biases and 550 scales of four bytes
+                Limit("layer_magnitudes", at_most=1, layer=2),  # conv2 and fc1 are ±α
+                Limit("layer_magnitudes", at_most=1, layer=3),
                 Limit("error_percent", at_most=1.5, margin=0.5),
             ),
             minutes=15,
@@ -325,7 +327,8 @@ def chance_makes_the_weights(learner, reference, rng):
         got = _stepped(learner.binary_connect_step(weight, x, labels, 0.1, stochastic=True, seed=seed), (3, 2))
         distances = (steps - got).abs().amax((1, 2))
         expect.that(float(distances.min()) < 1e-9, "the step of one of the 16 patterns of signs that can be drawn",
-                    expect.show(got), cause="The gradient isn't that at weights of ±1, or a weight at ±1 was drawn, too.",
+                    expect.show(got),
+                    cause="The gradient isn't that at weights of ±1, or a weight at ±1 was drawn, too.",
                     next_step="Draw the binary weights once, and compute both logits and gradient with them.")
         total += patterns[int(distances.argmin())]
     mean, room = (total / draws).numpy(), 0.3
@@ -442,8 +445,12 @@ def zeros_in_filters(learner, reference, rng):
     signs, scale = _binary(learner.bwn_filter(weight), weight)
     _check_signs(signs.flatten(), weight.flatten())
     expect.close(scale, [4 / 3, 0.0], "the scales of the filters (0, −1, 3) and (0, 0, 0)", rtol=1e-5, atol=1e-7,
-                 causes={"Weights of 0 are left out of the mean, and they count.": [2.0, 0.0]},
-                 next_step="How many weights does the filter have?")
+                 causes={
+        "Weights of 0 are left out of the mean, and they count.": [2.0, 0.0],
+        "That is the largest absolute weight.": [3.0, 0.0], "All filters share one scale.": [2 / 3, 2 / 3],
+        "Without absolute values, weights of both signs cancel.": [2 / 3, 0.0], "That is the median.": [1.0, 0.0],
+        "That is the root of the mean square.": [(10 / 3) ** 0.5, 0.0],
+    }, next_step="How many weights does the filter have?")
 
 
 @check("bwn_filter", hidden=True)
