@@ -11,6 +11,7 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from nutshell import plots
@@ -103,20 +104,20 @@ def by_band(shape: tuple[int, ...], rate: float, falling: float) -> list[int]:
     rate : float
         Numbers for each bucket, at least 1.
     falling : float
-        Buckets for each coefficient fall by this factor from band to band, 0 to 1; 1 is even. No band has more buckets
-        than coefficients, and what is over goes to the others; none has fewer than one.
+        Buckets for each coefficient fall by this factor from band to band, above 0 and at most 1, which is even. No
+        band has more buckets than coefficients, and what is over goes to the others; none has fewer than one.
 
     Examples
     --------
-    >>> by_band((10, 10, 2, 2), rate=2, falling=1), by_band((10, 10, 2, 2), rate=4, falling=0)
-    ([50, 100, 50], [98, 1, 1])
+    >>> by_band((10, 10, 2, 2), rate=2, falling=1), by_band((10, 10, 2, 2), rate=2, falling=0.1)
+    ([50, 100, 50], [100, 95, 5])
     """
     side = shape[-1]
     filters = math.prod(shape) // side**2
     members = np.array([filters * min(band + 1, 2 * side - 1 - band) for band in range(2 * side - 1)])
     wanted = members * float(falling) ** np.arange(len(members))
     total = members.sum() / rate
-    low, high = 0.0, float(rate) * len(members) ** 2 + 1e12  # the factor that spends the total, by bisection
+    low, high = 0.0, 1 / float(falling) ** len(members)  # the factor that spends the total, by bisection
     for _ in range(200):
         middle = (low + high) / 2
         low, high = (middle, high) if np.clip(wanted * middle, 1, members).sum() < total else (low, middle)
@@ -222,7 +223,7 @@ def bands(kernel: Tensor, seed: int = 1) -> widgets.Widget:
     clearest = int(Frequencies.of(kernel).coefficients[:, 0].__pow__(2).sum((1, 2)).argmax())
     knobs = {
         "rate": widgets.SelectionSlider(value=8, options=[2, 4, 8, 16, 32, 64], description="weights/bucket"),
-        "falling": widgets.FloatSlider(0.6, min=0.0, max=1.0, step=0.05, description="falling by",
+        "falling": widgets.FloatSlider(0.6, min=0.1, max=1.0, step=0.05, description="falling by",
                                        continuous_update=False),
     }
 
@@ -370,6 +371,8 @@ def _turned(pictures: np.ndarray) -> np.ndarray:
 def _image(axes: Axes, values: np.ndarray, title: str, limits: tuple[float, float], colours: str, bar: str,
            names: tuple[str, str] = ("column (pixels)", "row (pixels)")) -> None:
     drawn = axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1])
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set(title=title, xlabel=names[0], ylabel=names[1])
     axes.grid(False)
     if bar:

@@ -48,22 +48,22 @@ BLOCKS = ((1, 1, 4), (2, 3, 4), (3, 1, 5), (2, 2, 1), (1, 2, 2), (2, 1, 7))  # p
 @check("dct_basis")
 def cosines_keep_lengths(learner, reference, rng):
     """Parseval: a signal and its coefficients have the same sum of squares"""
-    for size in (1, 2, 3, 8, 28):
+    for size in (8, 5, 28, 2, 1):
         basis = _basis(learner, size)
         signal = torch.from_numpy(rng.standard_normal(size))
         both = float((basis @ signal).square().sum()), float((basis.T @ signal).square().sum())
         want = float(signal.square().sum())
         for got, what in zip(both, ("coefficients", "signal that is made from coefficients"), strict=True):
             expect.close(got, want, f"the sum of squares of the {what}, of {size} numbers", rtol=1e-6,
-                         cause=_scaling(basis), next_step="Print T @ T.T: which rows are not of length 1?")
+                         cause=_mistake(basis), next_step="Print T @ T.T: which rows are not of length 1?")
 
 
 @check("dct_basis")
 def rows_do_not_overlap(learner, reference, rng):
     """Any two rows are orthogonal, and each has length 1"""
-    for size in (2, 5, 8):
+    for size in (5, 8, 2):
         basis = _basis(learner, size)
-        expect.close(basis @ basis.T, torch.eye(size), f"T Tᵀ of {size} cosines", atol=1e-6, cause=_scaling(basis),
+        expect.close(basis @ basis.T, torch.eye(size), f"T Tᵀ of {size} cosines", atol=1e-6, cause=_mistake(basis),
                      next_step="Which two rows overlap? Plot them over the places.")
 
 
@@ -73,10 +73,7 @@ def a_row_for_each_frequency(learner, reference, rng):
     for size in (4, 7, 16):
         basis = _basis(learner, size)
         crossings = ((basis[:, 1:] > 0) != (basis[:, :-1] > 0)).sum(1).tolist()
-        columns = ((basis[1:] > 0) != (basis[:-1] > 0)).sum(0).tolist()
-        expect.equal(crossings, list(range(size)), f"the zero crossings of the {size} rows",
-                     cause="It is transposed: frequencies are the rows, places the columns." if columns == list(
-                         range(size)) else "",
+        expect.equal(crossings, list(range(size)), f"the zero crossings of the {size} rows", cause=_mistake(basis),
                      next_step="Plot the rows: a constant, half a wave, a whole wave, and so on.")
         expect.that(bool((basis[:, 0] > 0).all()), "rows that start above zero",
                     f"row {int((basis[:, 0] <= 0).int().argmax())} starts at {float(basis[:, 0].min()):.4g}",
@@ -86,7 +83,7 @@ def a_row_for_each_frequency(learner, reference, rng):
 @check("dct_basis")
 def cosines_are_taken_in_the_middle_of_places(learner, reference, rng):
     """The entries are those of the DCT-II"""
-    for size in (1, 2, 4, 9):
+    for size in (4, 9, 2, 1):
         _check_basis(learner, size)
 
 
@@ -115,7 +112,7 @@ def cosines_are_modes_of_a_string(learner, reference, rng):
     basis = _basis(learner, size)
     values = 2 - 2 * torch.cos(math.pi * torch.arange(size) / size)
     expect.close(basis @ second, values[:, None] * basis, "the second differences of the rows", atol=1e-6,
-                 cause="The rows aren't cosines whose waves fit the places with mirrored ends.",
+                 cause=_mistake(basis) or "The rows aren't cosines whose waves fit the places with mirrored ends.",
                  next_step="Is it (2n + 1)·u in the cosine, and 2N below?")
 
 
@@ -132,10 +129,15 @@ def _plain_basis(size: int) -> np.ndarray:
 
 
 def _check_basis(learner, size):
+    expect.close(_basis(learner, size), _plain_basis(size), f"the basis of {size} places", rtol=1e-5, atol=1e-6,
+                 causes=_mistakes(size), next_step="Work the 2×2 basis out by hand: all of its entries are ±√½.")
+
+
+def _mistakes(size) -> dict[str, np.ndarray]:
     want = _plain_basis(size)
     u, n = np.mgrid[:size, :size]
     scale = np.where(u == 0, math.sqrt(1 / size), math.sqrt(2 / size))
-    expect.close(_basis(learner, size), want, f"the basis of {size} places", rtol=1e-5, atol=1e-6, causes={
+    return {
         "It is transposed: frequencies are the rows, places the columns.": want.T,
         "The first row needs another factor than the others.": math.sqrt(2 / size) * np.cos(
             np.pi * (2 * n + 1) * u / (2 * size)),
@@ -144,16 +146,13 @@ def _check_basis(learner, size):
             scale * np.cos(np.pi * n * u / size),
         "The waves are twice too short: 2N is below the fraction.": scale * np.cos(np.pi * (2 * n + 1) * u / size),
         "These are sines.": scale * np.sin(np.pi * (2 * n + 1) * u / (2 * size)),
-    }, next_step="Work the 2×2 basis out by hand: all of its entries are ±√½.")
+    }
 
 
-def _scaling(basis: Tensor) -> str:
-    lengths = basis.square().sum(1)
-    if len(lengths) > 1 and abs(float(lengths[0]) - 2) < 1e-6:
-        return "The first row is √2 too long: a constant has its own factor."
-    if bool((lengths - 1).abs().max() > 1e-6):
-        return "The rows aren't of length 1."
-    return ""
+def _mistake(basis: Tensor) -> str:
+    """Of what a basis is the result; empty if it is none of what is known."""
+    known = _mistakes(len(basis)).items()
+    return next((mistake for mistake, wrong in known if np.allclose(basis, wrong, atol=1e-6)), "")
 
 
 # Buckets and signs ---------------------------------------------------------------------------------------------------
@@ -207,7 +206,7 @@ def no_buckets(learner, reference, rng):
 @check("bucket_hash", hidden=True)
 def hash_of_any_tensor(learner, reference, rng):
     """Buckets and signs are right for any shape, the empty one too, any number of buckets and any seed"""
-    for shape in ((), (0, 3), (7,), (4, 5), (2, 3, 4)):
+    for shape in ((4, 5), (2, 3, 4), (17,), (0, 3), ()):
         _check_hash(learner, shape, int(rng.integers(1, 50)), int(rng.integers(0, 10_000)))
     _check_hash(learner, (9, 11), 10, 0)
 
@@ -238,8 +237,9 @@ def _hash(learner, shape, buckets, seed) -> tuple[Tensor, Tensor]:
                 cause="Tensors are indexed with int64.", next_step="Keep whole numbers whole: no division, no floats.")
     expect.that(bool(((sign == 1) | (sign == -1)).all()), "signs of 1 and −1", expect.show(sign.unique()[:6]),
                 next_step="A remainder modulo 2 is 0 or 1: what makes 1 and −1 of it?")
-    inside = index.numel() == 0 or (int(index.min()) >= 0 and int(index.max()) < buckets)
-    expect.that(inside, f"buckets from 0 to {buckets - 1}", f"{expect.show(index)}",
+    least, largest = (int(index.min()), int(index.max())) if index.numel() else (0, 0)
+    expect.that(least >= 0 and largest < buckets, f"buckets from 0 to {buckets - 1}", f"{expect.show(index)}",
+                cause="They are counted from 1." if (least, largest) == (1, buckets) else "",
                 next_step="Which remainders does a division by B leave?")
     return index, sign
 
@@ -261,6 +261,8 @@ def _check_hash(learner, shape, buckets, seed):
         "The seed itself is used for the buckets; it is 2·seed.": of(keys, seed, 0)[0],
         "That is the hash for the signs.": of(keys, 2 * seed + 1, 0)[0],
         "The keys aren't mixed.": keys % buckets,
+        "Buckets are counted from 0.": want[0] + 1,
+        "Keys are sums of row and column: i + j is the same along a diagonal.": of(_sums(shape), 2 * seed, 0)[0],
         "The seed isn't used.": of(keys, 0, 0)[0],
     }, next_step=step)
     expect.close(sign.double(), want[1].double(), f"the signs {what}", causes={
@@ -270,6 +272,11 @@ def _check_hash(learner, shape, buckets, seed):
         "The seed isn't used.": of(keys, 0, 1)[1],
         "All signs are 1.": torch.ones(tuple(shape)),
     }, next_step=step)
+
+
+def _sums(shape) -> Tensor:
+    """i + j + … for every place."""
+    return torch.tensor(np.indices(shape).sum(0), dtype=torch.int64).reshape(shape)
 
 
 # A layer of buckets --------------------------------------------------------------------------------------------------
@@ -297,9 +304,6 @@ def every_weight_is_a_bucket_with_a_sign(learner, reference, rng):
     for inputs, outputs, buckets, seed in ((12, 10, 8, 0), (9, 20, 15, 4), (6, 5, 1, 1)):
         layer = learner.hashed_layer(inputs, outputs, buckets, **({"seed": seed} if seed else {}))
         index, sign = _read(layer, inputs, outputs, buckets, rng)
-        used = len(index.unique())
-        expect.that(used >= 0.9 * buckets, f"all {buckets} buckets in use", f"{used}",
-                    next_step="Print the index: is it a remainder modulo the number of buckets?")
         share = float((sign < 0).double().mean())
         expect.that(0.2 < share < 0.8, "about half of the signs −1", f"{100 * share:.0f} % of {sign.numel()}",
                     cause="The signs are missing." if share == 0 else "", next_step="Multiply by the signs.")
@@ -308,6 +312,9 @@ def every_weight_is_a_bucket_with_a_sign(learner, reference, rng):
         expect.equal(twice, [], "rows that are equal to the first",
                      cause="Every output has the same keys: the key of a place is i·n + j.",
                      next_step="Make the keys for the whole matrix, then reshape.")
+        used = len(index.unique())
+        expect.that(used >= 0.9 * buckets, f"all {buckets} buckets in use", f"{used}",
+                    next_step="Print the index: is it a remainder modulo the number of buckets?")
 
 
 @check("hashed_layer", weight=1.5)
@@ -354,7 +361,7 @@ def gradients_of_any_layer(learner, reference, rng):
         _check_output(learner, rng, inputs, outputs, buckets, seed)
 
 
-@check("hashed_layer", hidden=True)
+@check("hashed_layer")
 def a_seed_is_all_that_is_needed(learner, reference, rng):
     """Two layers of one seed share in the same way, two of different seeds don't"""
     first, again, other = (_read(learner.hashed_layer(25, 16, 40, seed=seed), 25, 16, 40, rng) for seed in (5, 5, 6))
@@ -365,6 +372,10 @@ def a_seed_is_all_that_is_needed(learner, reference, rng):
     same = float((first[0] == other[0]).double().mean())
     expect.that(same < 0.2, "other buckets under another seed", f"{100 * same:.0f} % are the same",
                 cause="The seed isn't used.", next_step="Pass the seed on to mix.")
+    same = float((first[1] == other[1]).double().mean())
+    expect.that(same < 0.8, "other signs under another seed", f"{100 * same:.0f} % are the same",
+                cause="The signs are missing." if bool((first[1] == 1).all()) else "The signs don't use the seed.",
+                next_step="Pass the seed on to the hash of the signs, too.")
 
 
 def _layer(learner, rng, inputs, outputs, buckets, seed):
@@ -381,6 +392,7 @@ def _read(layer, inputs, outputs, buckets, rng) -> tuple[Tensor, Tensor]:
     """Which bucket and sign each place has, read from what the layer computes: bucket r is set to r + 1."""
     expect.that(hasattr(layer, "weight") and layer.weight.shape == (buckets,) and hasattr(layer, "bias"),
                 f"a weight of shape ({buckets},) and a bias", "other parameters",
+                cause="The layer has other parameters than its buckets and a bias.",
                 next_step="Name them self.weight and self.bias.")
     with torch.no_grad():
         layer.weight.copy_(torch.arange(1.0, buckets + 1))
@@ -471,10 +483,12 @@ def bands_hold_their_own_buckets(learner, reference, rng):
                 away = (numbers[:, None] - values[u + v]).abs().min(1).values
                 others = [band for band in range(2 * side - 1)
                           if float((numbers[:, None] - values[band]).abs().min(1).values.max()) < 1e-6]
+                pool = float((numbers[:, None] - torch.cat(values)).abs().min(1).values.max()) < 1e-6
                 expect.that(float(away.max()) < 1e-6, f"coefficients of frequencies ({u}, {v}) from band {u + v}",
                             f"{expect.show(numbers[:4])}",
                             cause=f"They are from band {others[0]}." if others else
-                            "The kernels are transformed in one direction, or not at all." if side > 1 else "",
+                            "They are from several bands: each has buckets of its own." if pool else
+                            "The kernels are transformed in one direction, in the wrong one, or not at all.",
                             next_step="Print u + v for all frequencies of a 3×3 kernel.")
 
 
@@ -515,7 +529,7 @@ def kernels_of_any_size(learner, reference, rng):
         _check_fresh(learner, rng, side, shape, int(rng.integers(0, 1000)))
 
 
-@check("fresh_filter", hidden=True)
+@check("fresh_filter")
 def buckets_can_be_trained(learner, reference, rng):
     """Every bucket in use gets its gradient: the signed sum of its coefficients' slopes"""
     side, shape = 3, (3, 2, 3, 3)
@@ -529,10 +543,13 @@ def buckets_can_be_trained(learner, reference, rng):
     cotangent = torch.from_numpy(rng.standard_normal(shape))
     got = torch.autograd.grad((kernels * cotangent).sum(), values, allow_unused=True)
     own = [value.detach().clone().requires_grad_() for value in values]
-    want = torch.autograd.grad((_plain_fresh(own, shape, basis, 1)[0] * cotangent).sum(), own)
-    for band, (mine, right) in enumerate(zip(got, want, strict=True)):
+    right, _, bare = _plain_fresh(own, shape, basis, 1)
+    want = torch.autograd.grad((right * cotangent).sum(), own, retain_graph=True)
+    unsigned = torch.autograd.grad((basis.T @ bare @ basis * cotangent).sum(), own)
+    for band, (mine, slope, wrong) in enumerate(zip(got, want, unsigned, strict=True)):
         expect.that(mine is not None, f"a gradient for band {band}", "none", next_step="Is every band read?")
-        expect.close(mine, right, f"the gradient of band {band}", rtol=1e-5, atol=1e-8,
+        expect.close(mine, slope, f"the gradient of band {band}", rtol=1e-5, atol=1e-8,
+                     causes={"The signs are missing.": wrong},
                      next_step="The kernels are linear in the buckets: let torch differentiate the transform.")
 
 
@@ -570,6 +587,9 @@ def _check_fresh(learner, rng, side, shape, seed):
                                                     2 * seed) % len(values[max(u, v)])]
                               for u in range(side) for v in range(side)], -1).reshape(shape)
     signs = torch.where(bare == coefficients, 1.0, -1.0).double()
+    keys, pool = torch.arange(math.prod(shape)).reshape(shape), torch.cat(values)
+    pooled = pool[mix(keys, 2 * seed) % len(pool)] * (1 - 2 * (mix(keys, 2 * seed + 1) % 2))
+    single = _plain_fresh(values, (1, 1, side, side), basis, seed)[0].expand(shape)
     got = _fresh(learner, values, shape, basis, seed)
     expect.close(got, want, f"kernels {tuple(shape)} with bands of {', '.join(str(len(v)) for v in values)} buckets",
                  rtol=1e-6, atol=1e-8, causes={
@@ -582,6 +602,8 @@ def _check_fresh(learner, rng, side, shape, seed):
                      "Both directions use the basis from the same side.": basis.T @ coefficients @ basis.T,
                      "The band is the larger of the two frequencies; here it is their sum.":
                          basis.T @ (by_maximum * signs) @ basis,
+                     "All bands share one pool of buckets; each has its own.": basis.T @ pooled @ basis,
+                     "All kernels are the same: keys go on from kernel to kernel.": single,
                  }, next_step="Follow one coefficient by hand: its key, its band, its bucket, its sign.")
 
 
@@ -693,6 +715,9 @@ def _check_product(learner, rng, blocks, batch, dtype=torch.float64):
     first_rows = _dense(vectors.double().flip(2).roll(1, 2))
     causes = {
         "The vectors are taken for first rows: that needs a conjugate, and is another matrix.": x @ first_rows.T,
+        "The FFT runs along the blocks, not within them: the last axis is the one of k.": torch.fft.ifft(torch.einsum(
+            "pqf,nqf->npf", torch.fft.fft(vectors.double(), dim=1),
+            torch.fft.fft(x.reshape(batch, columns, size), dim=1)), dim=1).real.flatten(1),
         "It is scaled by k: the inverse FFT divides by it once.": x @ dense.T * size,
         "It is divided by k once too often.": x @ dense.T / size,
     }
@@ -717,10 +742,13 @@ def _check_slopes(learner, rng, blocks):
     expect.that(isinstance(product, Tensor) and product.requires_grad, "a product that has a gradient", "none",
                 cause="It goes through NumPy, .detach() or torch.tensor.", next_step="Stay within torch.fft.")
     got = torch.autograd.grad((product * cotangent).sum(), (vectors, inputs), allow_unused=True)
-    want = torch.autograd.grad(((inputs @ _dense(vectors).T) * cotangent).sum(), (vectors, inputs))
+    dense = inputs @ _dense(vectors).T
+    close = torch.allclose(product.detach().double(), dense.detach(), atol=1e-6)
+    want = torch.autograd.grad((dense * cotangent).sum(), (vectors, inputs))
     for mine, right, name in zip(got, want, ("vectors", "inputs"), strict=True):
         expect.that(mine is not None, f"a gradient for the {name}", "none", next_step="Use the argument itself.")
         expect.close(mine, right, f"the gradient of the {name}", rtol=1e-5, atol=1e-7,
+                     cause="" if close else "The product isn't right yet: see to that first.",
                      next_step="If the product is right, torch finds its gradient: is a part of it made apart?")
 
 
