@@ -6,6 +6,7 @@ replaced layer computes on the signs as floats, up to the rounding of floats.
 
 import copy
 from collections.abc import Iterable
+from math import prod
 
 import numpy as np
 import torch
@@ -55,8 +56,9 @@ class PackedLinear(nn.Module):
         return self._scaled(product(pack(x.numpy(), self.kernel), self.weights, self.kernel, self.threads))
 
     def _scaled(self, sums: np.ndarray) -> Tensor:
-        scaled = torch.from_numpy(sums) * self.alpha
-        return scaled if self.bias is None else scaled + self.bias
+        whole = torch.from_numpy(sums)
+        scaled = whole.view(torch.float32).copy_(whole).mul_(self.alpha)  # in the same memory: new memory costs more
+        return scaled if self.bias is None else scaled.add_(self.bias)
 
 
 class PackedConv2d(PackedLinear):
@@ -96,15 +98,20 @@ class PackedConv2d(PackedLinear):
     def forward(self, x: Tensor) -> Tensor:
         """Floats ``(N, C, H, W)`` to floats ``(N, P, H', W')``, channels last in memory."""
         rows, (height, width) = self.bits(x), self._places(x)
-        sums = product(rows, self.weights, self.kernel, self.threads).reshape(len(x), height, width, -1)
+        sums = product(rows, self.weights, self.kernel, self.threads).reshape(len(x), height, width, len(self.alpha))
         if any(self.padding):
-            sums += self._border(x.shape[2], x.shape[3]).numpy()
+            torch.from_numpy(sums).add_(self._border(x.shape[2], x.shape[3]))
         return self._scaled(sums).permute(0, 3, 1, 2)
 
     def bits(self, x: Tensor) -> Packed:
         """The signs of every place's window as a row: ``(N, C, H, W)`` to ``N·H'·W'`` rows."""
         windows = self._windows(pixel_bits(x, self.kernel))
-        return pad(windows.reshape(windows.shape[0] * windows.shape[1] * windows.shape[2], -1), self.weights.numbers)
+        *places, high, line = windows.shape
+        rows = np.empty((*places, 8 * -(-high * line // 8)), dtype=np.uint8)
+        rows[..., high * line :] = 0
+        for above in range(high):
+            rows[..., above * line : (above + 1) * line] = windows[..., above, :]
+        return Packed(rows.reshape(prod(places), rows.shape[-1]).view("<u8"), self.weights.numbers)
 
     def _places(self, x: Tensor) -> tuple[int, int]:
         height, width = ((x.shape[2 + axis] + 2 * self.padding[axis] - self.window[axis]) // self.stride[axis] + 1
@@ -112,15 +119,14 @@ class PackedConv2d(PackedLinear):
         return height, width
 
     def _windows(self, pixels: np.ndarray) -> np.ndarray:
-        """For each output the bytes of its window, row by row: uint8, shape ``(N, H', W', bytes)``."""
+        """A view, for each output the bytes of its window: uint8, shape ``(N, H', W', rows, bytes of a row)``."""
         (above, left), (high, wide), (down, right) = self.padding, self.window, self.stride
         if above or left:
             pixels = np.pad(pixels, ((0, 0), (above, above), (left, left), (0, 0)))
         images, height, width, size = pixels.shape
         lines = pixels.reshape(images, height, width * size)  # neighbours in a line are neighbours in memory
         views = np.lib.stride_tricks.sliding_window_view(lines, (high, wide * size), axis=(1, 2))
-        views = views[:, ::down, :: right * size]
-        return views.reshape(*views.shape[:3], high * wide * size)
+        return views[:, ::down, :: right * size]
 
     def _border(self, height: int, width: int) -> Tensor:
         """What the sums lack at each place and output, int32 ``(H', W', P)``: the signs of the taps outside."""

@@ -8,7 +8,8 @@ measures on a machine that should do nothing else, in about two minutes, and wri
 ``--part kernels`` or ``--part network`` measures one of the two tables only.
 
 Every time is the shortest of many calls, taken in turns, so that a busy moment of the machine meets all alike. The
-float product is that of the quicker of NumPy's and PyTorch's BLAS for each shape.
+float product is that of the quicker of NumPy's and PyTorch's BLAS for each shape. Convolutions have their channels last
+in memory, in all networks, which PyTorch is quickest with.
 """
 
 import time
@@ -26,7 +27,8 @@ from torch import Tensor, nn
 
 from nutshell import binary, data, models, results
 from nutshell.errors import WrongUse
-from solutions.binary_networks.networks import Way, lenet, plain
+from nutshell.training import prepare
+from solutions.binary_networks.networks import Way, cifar_network, lenet, plain
 
 COMMAND = "python -m solutions.binary_networks.speed"
 # Rows (images, or places of an output), signs a row, outputs; and what the product is for.
@@ -41,7 +43,6 @@ SHAPES = {
 }
 SLOW = 2e9  # products of signs above which the plain version isn't timed
 BATCHES = (1, 100, 1000)
-LAYERS, SIGNS = ("block2.layer", "block3.layer"), ("block2.sign", "block3.sign")
 Calls = Mapping[str, Callable[[], object]]
 
 
@@ -60,7 +61,9 @@ def main(part: str | None, seconds: float, images: str) -> None:
     if part != "network":
         content["kernels"] = [kernel_row(name, *shape, seconds) for name, shape in SHAPES.items()]
     if part != "kernels":
-        content["network"] = network_table(dataset.test.inputs(slice(0, max(BATCHES))), seconds)
+        content["network"] = network_table(lenet, 2, dataset.test.inputs(slice(0, max(BATCHES))), seconds)
+        pictures = torch.randn(max(BATCHES), 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        content["cifar_network"] = network_table(cifar_network, 3, pictures, seconds)
     content |= {"processor": processor(), "versions": versions(), "threads": cores()}
     saved = results.save("binary_speed", command=COMMAND, data=dataset.name,
                          **{key: value for key, value in content.items() if key not in ("command", "data")})
@@ -117,21 +120,36 @@ def float_calls(left: np.ndarray, right: np.ndarray) -> dict[str, Callable[[], o
             "int8": partial(torch._int_mm, bytes_, bytes_weights)}
 
 
-def network_table(images: Tensor, seconds: float) -> dict[str, Any]:
-    """The whole network from images to classes, float and binary, for some batches, on one and on all threads."""
-    xnor = settled("xnor", images)
-    networks: dict[str, nn.Module] = {
-        "LeNet-5-Caffe, float": models.build("lenet-5-caffe").eval(),
-        "float, normalised alike": settled("dense", images),
+def network_table(build: Callable[[Way], nn.Module], blocks: int, images: Tensor, seconds: float) -> dict[str, Any]:
+    """A whole network from images to classes, float and binary, for some batches, on one and on all threads.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the network in one of its ways.
+    blocks : int
+        How many blocks are binary: ``block2`` and those after it.
+    images : Tensor
+        At least as many as the largest batch.
+    seconds : float
+        How long each call is repeated, in all.
+    """
+    images = images.contiguous(memory_format=torch.channels_last)
+    layers, signs = ([f"block{2 + block}.{part}" for block in range(blocks)] for part in ("layer", "sign"))
+    xnor, bare = settled(build, "xnor", images), settled(build, "signs", images)
+    networks = {
+        "float": settled(build, "dense", images),
         "XNOR, signs as floats": xnor,
-        "XNOR, NumPy": binary.on_bits(xnor, LAYERS, SIGNS, kernel="numpy"),
-        "XNOR, Numba": binary.on_bits(xnor, LAYERS, SIGNS),
-        "XNOR, Numba, without K": binary.on_bits(settled("signs", images), LAYERS, SIGNS),
+        "XNOR, NumPy": binary.on_bits(xnor, layers, signs, kernel="numpy"),
+        "XNOR, Numba": binary.on_bits(xnor, layers, signs),
+        "XNOR, Numba, without K": binary.on_bits(bare, layers, signs),
     }
+    if build is lenet:
+        networks = {"LeNet-5-Caffe, float": prepare(models.build("lenet-5-caffe").eval())} | networks
+    rows = []
     with torch.inference_mode():
         difference = max(float((networks[name](images) - xnor(images)).abs().max())
                          for name in ("XNOR, NumPy", "XNOR, Numba"))
-        rows = []
         for threads in sorted({1, cores()}):
             torch.set_num_threads(threads)
             for network in networks.values():
@@ -142,19 +160,20 @@ def network_table(images: Tensor, seconds: float) -> dict[str, Any]:
                 rows.append({"images": batch, "threads": threads, "us": taken})
                 click.echo(f"{batch} images, {threads} threads: {taken}")
         torch.set_num_threads(1)
-        parts = {name: layer_times(networks[name], images[:100], seconds)
-                 for name in ("float, normalised alike", "XNOR, Numba")}
+        for network in networks.values():
+            set_threads(network, 1)
+        parts = {name: layer_times(networks[name], images[:100], seconds) for name in ("float", "XNOR, Numba")}
     return {"rows": rows, "parts_us": parts, "parts_images": 100, "largest_difference": difference,
-            "weights": "random, with batch statistics: times don't depend on them"}
+            "weights": "random, normalised by statistics of the images: times don't depend on them"}
 
 
-def settled(way: Way, images: Tensor) -> nn.Module:
-    """The network with random weights; normalised by the images' statistics, so that signs are of both kinds."""
+def settled(build: Callable[[Way], nn.Module], way: Way, images: Tensor) -> nn.Module:
+    """The network with random weights, normalised by the images' statistics, so that signs are of both kinds."""
     torch.manual_seed(0)
-    network = lenet(way).train()
+    network = build(way).train()
     with torch.no_grad():
         network(images)
-    return plain(network)
+    return prepare(plain(network))
 
 
 def set_threads(network: nn.Module, threads: int) -> None:
