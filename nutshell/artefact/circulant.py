@@ -53,10 +53,11 @@ class BlockCirculant(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         _, columns, block = self.weight.shape
         spectrum = torch.fft.rfft(self.weight) if self.spectrum is None else self.spectrum
-        filled = functional.pad(x, (0, columns * block - self.in_features))
-        inputs = torch.fft.rfft(filled.unflatten(-1, (columns, block)))
-        sums = torch.einsum("pqf,...qf->...pf", spectrum, inputs)
-        outputs = torch.fft.irfft(sums, n=block).flatten(-2)[..., : self.out_features]
+        filled = functional.pad(x.reshape(-1, self.in_features), (0, columns * block - self.in_features))
+        inputs = torch.fft.rfft(filled.unflatten(1, (columns, block)))
+        sums = torch.bmm(inputs.permute(2, 0, 1), spectrum.permute(2, 1, 0))  # a matrix product for each frequency
+        outputs = torch.fft.irfft(sums.permute(1, 2, 0), n=block).flatten(1)[:, : self.out_features]
+        outputs = outputs.reshape(*x.shape[:-1], self.out_features)
         return outputs if self.bias is None else outputs + self.bias
 
     def extra_repr(self) -> str:

@@ -11,6 +11,7 @@ from torch import nn
 from nutshell import artefact, models
 from nutshell.artefact import container
 from nutshell.artefact.binary import InputScales1d, InputScales2d, Sign
+from nutshell.artefact.circulant import BlockCirculant
 from nutshell.artefact.operations import Multiply
 from nutshell.models.blocks import block_network
 
@@ -24,6 +25,7 @@ INTERESTING: tuple[Any, ...] = (
     ["codebook", {"k": 2}], ["affine", {"bits": 4}], {"limit": 4}, {"coder": "ans"}, {"k": 1}, {"bits": 2}, {"axis": 0},
     "float16", "float64", "int8", "forward", "__class__", "fc1.weight", "../x", "\u0000", "é",
     [], {}, [0], [1], [0, 0], [1, 1], [-1], [1, 2, 3], [[0]], {"dim": 1}, {"rank": 1}, {"stored": "float16"},
+    "hashed", "frequency_hashed", "circulant", {"buckets": 2}, {"buckets": [1, 0, 1, 0, 1]}, {"buckets": 4, "seed": 9},
     {"padding": 2}, {"groups": 2}, {"stride": 0}, {"kernel_size": 2, "stride": 2}, "relu", "shared", "nodes",
 )  # fmt: skip
 Choose = Callable[[int], int]  # choose(n) gives a whole number from 0 to n − 1
@@ -47,6 +49,9 @@ def seeds() -> list[bytes]:
                                         size=4), input_shape=(1, 4, 4)),
         artefact.to_bytes(signs(), input_shape=(1, 4, 4), encodings={"conv.weight": artefact.Binary(stored="float16"),
                                                                      "fc.weight": artefact.Binary(axis=None)}),
+        artefact.to_bytes(_shared_values(), input_shape=shape, encodings={
+            "0.weight": artefact.FrequencyHashed([2, 1, 0, 1, 0], seed=3, values=artefact.Dense("float16")),
+            "3.bias": artefact.Hashed(2), "5.weight": artefact.Hashed(5, seed=1, values=artefact.Codebook(3))}),
         *(artefact.to_bytes(_thinned(models.build("mlp", sizes=(64, 6, 3))), input_shape=shape, encodings=encodings)
           for encodings in _ENCODINGS),
     ]  # fmt: skip
@@ -85,6 +90,12 @@ class XnorNetwork(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.product(self.conv(self.sign(x)), self.windows(x)).flatten(1)
         return self.fc(self.sign(x)) * self.rows(x)
+
+
+def _shared_values() -> nn.Module:
+    """A convolution, circulant blocks that don't divide the sizes, and a linear layer."""
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), BlockCirculant(72, 7, 3), nn.Sigmoid(),
+                         nn.Linear(7, 3)).eval()  # fmt: skip
 
 
 def _thinned(network: nn.Module) -> nn.Module:
