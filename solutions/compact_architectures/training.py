@@ -1,9 +1,9 @@
-"""The unit's networks by name, and their one recipe.
+"""The unit's networks by name, and the recipes by which all of them are trained alike.
 
-    python -m solutions.compact_architectures.training NETWORK SEED [--keep FOLDER]
+    python -m solutions.compact_architectures.training NETWORK SEED [--recipe NAME] [--keep FOLDER]
 
-trains one network with one seed and keeps its state and history in the folder; an interrupted run goes on from its last
-epoch. All networks are trained alike, without augmentation: the same images, epochs, batches and learning rates.
+trains one network with one seed and keeps its state and history in the folder. An interrupted run goes on from its last
+epoch, a finished one isn't repeated.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,14 @@ from nutshell.data.dataset import Dataset, Split
 from nutshell.models.blocks import SEPARABLE, block_network
 from nutshell.training import History, Recipe, prepare, train
 
-RECIPE = Recipe(epochs=4, batch_size=128, optimiser="sgd", learning_rate=0.1, weight_decay=5e-4, warm_up=0.2,
+_SHORT = Recipe(epochs=4, batch_size=128, optimiser="sgd", learning_rate=0.1, weight_decay=5e-4, warm_up=0.2,
                 precision="bfloat16")  # fmt: skip
+RECIPES = {
+    "short": _SHORT,
+    "plain": replace(_SHORT, epochs=12),
+    "augmented": replace(_SHORT, epochs=30, shift=4, mirror=True),
+}
+RECIPE = "short"  # by which rows, aids and heads are compared
 IMAGE = (3, 32, 32)
 
 # Plain 3×3 convolutions with shortcuts, at low resolution: the cheapest to train, on which the training aids are tried.
@@ -112,35 +118,48 @@ def one_colour(part: Split, colour: int) -> Split:
     return replace(part, images=part.images[:, chosen], mean=part.mean[chosen], std=part.std[chosen])
 
 
-def trained(name: str, images: Dataset, seed: int, keep: Path, *, progress: bool = False) -> tuple[nn.Module, History]:
+def trained(
+    name: str, images: Dataset, seed: int, keep: Path, *, recipe: str = RECIPE, progress: bool = False
+) -> tuple[nn.Module, History]:
     """A trained network, in evaluation mode; not trained again if its state is kept."""
     network, colour = prepare(built(name, seed)), NETWORKS[name].colour
     if colour is not None:
         images = replace(images, train=one_colour(images.train, colour),
                          validation=one_colour(images.validation, colour))  # fmt: skip
-    history = train(network, images, RECIPE, seed, progress=progress, resume=keep / f"compact-{name}-{seed}.state",
+    history = train(network, images, RECIPES[recipe], seed, progress=progress, resume=state(name, recipe, seed, keep),
                     schedule=NETWORKS[name].schedule)  # fmt: skip
     return network.eval(), history
 
 
-def kept(name: str, seed: int, keep: Path) -> bool:
+def state(name: str, recipe: str, seed: int, keep: Path) -> Path:
+    """The file that keeps a training."""
+    return keep / f"compact-{name}-{recipe}-{seed}.state"
+
+
+def epochs_of(name: str, recipe: str, seed: int, keep: Path) -> int:
+    """How many epochs of a training are done."""
+    file = state(name, recipe, seed, keep)
+    return len(torch.load(file, weights_only=True)["history"]) if file.exists() else 0
+
+
+def kept(name: str, recipe: str, seed: int, keep: Path) -> bool:
     """Whether a network's training is finished."""
-    file = keep / f"compact-{name}-{seed}.state"
-    return file.exists() and len(torch.load(file, weights_only=True)["history"]) == RECIPE.epochs
+    return epochs_of(name, recipe, seed, keep) == RECIPES[recipe].epochs
 
 
 @click.command()
 @click.argument("name", type=click.Choice(list(NETWORKS)))
 @click.argument("seed", type=int)
+@click.option("--recipe", type=click.Choice(list(RECIPES)), default=RECIPE, show_default=True)
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), default=Path("trained"), show_default=True,
               help="Folder of states.")
-def main(name: str, seed: int, keep: Path) -> None:
+def main(name: str, seed: int, recipe: str, keep: Path) -> None:
     """Train one network with one seed."""
     torch.set_num_threads(1)  # the same numbers on every machine, as far as torch can promise it
-    _, history = trained(name, data.load("cifar-10"), seed, keep, progress=True)
+    _, history = trained(name, data.load("cifar-10"), seed, keep, recipe=recipe, progress=True)
     row = history.rows[-1]
-    click.echo(f"{name}, seed {seed}: {row['validation_error_percent']:.2f} % of validation images wrong, "
-               f"training loss {row['train_loss']:.3f}")
+    click.echo(f"{name}, {recipe}, seed {seed}: {row['validation_error_percent']:.2f} % of validation images wrong, "
+               f"training loss {row['train_loss']:.3f}, {sum(row['seconds'] for row in history.rows):.0f} s")
 
 
 if __name__ == "__main__":
