@@ -150,11 +150,10 @@ def circulant(layer: nn.Linear, block: int) -> None:
 def deployed(layer: nn.Linear, block: int) -> BlockCirculant:
     """The layer of :func:`circulant` as one that stores first columns and multiplies by FFT."""
     made = BlockCirculant(layer.in_features, layer.out_features, block, bias=layer.bias is not None)
-    with torch.no_grad():
-        made.weight.copy_(layer.parametrizations.weight.original.reshape(made.weight.shape))
-        if layer.bias is not None:
-            made.bias.copy_(layer.bias)
-    return made.eval()
+    columns = layer.get_parameter("parametrizations.weight.original").detach().reshape(made.weight.shape)
+    state = {"weight": columns} if layer.bias is None else {"weight": columns, "bias": layer.bias.detach()}
+    made.eval().load_state_dict(state)
+    return made
 
 
 def bands(size: int, coefficients: int, total: int, falling: float) -> list[int]:

@@ -129,6 +129,14 @@ def shares(job: Job, network: nn.Module) -> dict[str, int]:
     return {name: free * size // sum(sizes.values()) for name, size in sizes.items()}
 
 
+def linear(network: nn.Module, name: str) -> nn.Linear:
+    """One of the network's linear layers."""
+    layer = network.get_submodule(name)
+    if not isinstance(layer, nn.Linear):
+        raise TypeError(f"{name} is a {type(layer).__name__}, not a linear layer.")
+    return layer
+
+
 def made(job: Job, seed: int) -> tuple[nn.Module, dict[str, Encoding]]:
     """The network of a job with seeded random weights, and how its tensors are to be stored."""
     with torch.random.fork_rng(devices=[]):
@@ -147,7 +155,7 @@ def trained(job: Job, images: Dataset, seed: int, resume: Path) -> tuple[nn.Modu
         train(network, images, job.recipe, seed, progress=False, resume=resume)
     if job.method == "circulant":
         for name in ("fc1", "fc2"):
-            setattr(network, name, deployed(network.get_submodule(name), job.rate))
+            setattr(network, name, deployed(linear(network, name), job.rate))
     return network, encodings
 
 
@@ -216,7 +224,7 @@ def _low_rank(job: Job, network: nn.Module, seed: int) -> tuple[nn.Module, dict[
     while numbers(rank + 1) <= budget:
         rank += 1
     for name, k in (("fc1", rank), ("fc2", second(rank))):
-        wide = network.get_submodule(name)
+        wide = linear(network, name)
         thin = nn.Linear(wide.in_features, k, bias=False), nn.Linear(k, wide.out_features)
         setattr(network, name, nn.Sequential(*thin))
     return network, {}
@@ -228,7 +236,7 @@ def _pruned(job: Job, network: nn.Module, seed: int) -> tuple[nn.Module, dict[st
 
 def _circulant(job: Job, network: nn.Module, seed: int) -> tuple[nn.Module, dict[str, Encoding]]:
     for name in ("fc1", "fc2"):
-        circulant(network.get_submodule(name), job.rate)
+        circulant(linear(network, name), job.rate)
     return network, {}
 
 

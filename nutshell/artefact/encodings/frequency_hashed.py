@@ -1,6 +1,7 @@
 """Kernels as the frequencies of their filters, which share values within bands."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -43,8 +44,7 @@ class FrequencyHashed(Encoding):
 
     name = "frequency_hashed"
 
-    def __init__(self, buckets: "list[int] | tuple[int, ...]", seed: int = 0, *,
-                 values: Encoding | None = None) -> None:  # fmt: skip
+    def __init__(self, buckets: Sequence[int], seed: int = 0, *, values: Encoding | None = None) -> None:
         self.buckets, self.seed = [int(each) for each in buckets], checked_seed(seed)
         self.values = inside.allowed(values, "FrequencyHashed")
 
