@@ -138,7 +138,7 @@ def network_table(build: Callable[[Way], nn.Module], blocks: int, images: Tensor
     layers, signs = ([f"block{2 + block}.{part}" for block in range(blocks)] for part in ("layer", "sign"))
     xnor, bare = settled(build, "xnor", images), settled(build, "signs", images)
     networks = {
-        "float": settled(build, "dense", images),
+        "float, normalised alike": settled(build, "dense", images),
         "XNOR, signs as floats": xnor,
         "XNOR, NumPy": binary.on_bits(xnor, layers, signs, kernel="numpy"),
         "XNOR, Numba": binary.on_bits(xnor, layers, signs),
@@ -162,7 +162,7 @@ def network_table(build: Callable[[Way], nn.Module], blocks: int, images: Tensor
         torch.set_num_threads(1)
         for network in networks.values():
             set_threads(network, 1)
-        parts = {name: layer_times(networks[name], images[:100], seconds) for name in ("float", "XNOR, Numba")}
+        parts = {name: layer_times(networks[name], images[:100], seconds) for name in ("float, normalised alike", "XNOR, Numba")}
     return {"rows": rows, "parts_us": parts, "parts_images": 100, "largest_difference": difference,
             "weights": "random, normalised by statistics of the images: times don't depend on them"}
 
