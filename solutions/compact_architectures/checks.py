@@ -888,6 +888,8 @@ def _check_swish(learner, x, beta, start=None):
                   x * torch.sigmoid((beta if start is None else start) * x),
               "β stands before σ, not inside.": beta * x * torch.sigmoid(x), "β is not used.": x * torch.sigmoid(x),
               "The x before σ is missing.": torch.sigmoid(beta * x)}
+    if beta == 0:
+        causes["Something is divided by β, which is 0 here."] = torch.full_like(x, torch.nan)
     _check_output(module, x, want, f"x · σ(βx) at β = {beta:.3g}", 1e-5,
                   {cause: value for cause, value in causes.items() if not torch.allclose(value, want)},
                   "At β = 0 the output is half of the input: what is yours?")

@@ -848,6 +848,18 @@ class SwishOverflows(nn.Module):
 
 
 @mutant("Swish")
+class SwishByDivision(nn.Module):
+    """By torch's SiLU, scaled: β = 0 divides by zero"""
+
+    def __init__(self, beta=1.0):
+        super().__init__()
+        self.beta = nn.Parameter(torch.tensor(float(beta)))
+
+    def forward(self, x):
+        return functional.silu(self.beta * x) / self.beta
+
+
+@mutant("Swish")
 class SwishOfTheFirstBeta(nn.Module):
     """Uses the number that it was made with, not the parameter"""
 

@@ -294,6 +294,7 @@ MISTAKES = [
     ("Swapout", "return self.keep * (x + y)", "return x + y", "mean of a coin"),
     ("Residual", "stride=stride, bias=False", "stride=stride", "shortcut has a bias"),
     ("Swish", "self.beta * x)", "x) * self.beta", "β stands before"),
+    ("Swish", "x * torch.sigmoid(self.beta * x)", "functional.silu(self.beta * x) / self.beta", "divided by β"),
     ("Inception", "nn.MaxPool2d(3", "nn.AvgPool2d(3", "takes the mean"),
 ]
 
