@@ -17,6 +17,7 @@ from nutshell.errors import WrongUse
 _BLOCK = 1 << 15  # pairs of rows that NumPy takes at a time: 3 · 256 KB of differences, in the second cache
 _BUFFER = 512  # numbers; with its usual 8192, NumPy 2.4 copies a broadcast operand, which takes three times as long
 _CACHE = 1 << 15  # words of rows that Numba's version takes at a time: 256 KB
+_WORTH = 1 << 20  # products of words below which handing them to threads takes longer than it saves
 _BYTE = 3  # words whose ones surely fit a byte: 3 · 64 = 192
 
 
@@ -116,9 +117,11 @@ def with_numba(left: Packed, right: Packed, threads: int = 1) -> np.ndarray:
         multiply(some.ravel(), panels.ravel(), (len(some), width, across), left.numbers,
                  result[first : first + step].ravel())
 
+    if len(words) * len(right) * width < _WORTH:
+        threads = 1
     step = max(4, min(_CACHE // max(width, 1), -(-len(words) // threads)))
     starts = range(0, len(words), step)
-    for _ in map(part, starts) if threads == 1 or len(starts) == 1 else _pool(threads).map(part, starts):
+    for _ in map(part, starts) if threads == 1 else _pool(threads).map(part, starts):
         pass
     return result[:, : len(right)]
 

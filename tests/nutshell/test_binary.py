@@ -45,9 +45,11 @@ def test_a_long_row_against_itself_and_its_opposite_fills_every_counter(kernel, 
 def test_many_rows_are_cut_into_blocks_of_which_the_last_is_smaller(kernel, monkeypatch):
     monkeypatch.setattr(products, "_BLOCK", 64)
     monkeypatch.setattr(products, "_CACHE", 40)
+    monkeypatch.setattr(products, "_WORTH", 1)
     left, right = signs(0, 45, 333), signs(1, 23, 333)
     for a, b in ((left, right), (right, left)):
-        assert np.array_equal(binary.product(binary.pack(a), binary.pack(b), kernel, 2), a @ b.T)
+        for threads in (1, 2, 3, 50):
+            assert np.array_equal(binary.product(binary.pack(a), binary.pack(b), kernel, threads), a @ b.T)
 
 
 def test_rows_that_are_views_and_weights_that_are_used_again():
