@@ -122,36 +122,39 @@ def described(kinds: Sequence[str], width: int, depth: int) -> list[tuple[str, i
     return found
 
 
-def numbers(network: nn.Module, runs: int = 15) -> dict[str, Any]:
-    """Count a network for one CIFAR-10 image, and time it here.
+def numbers(network: nn.Module) -> dict[str, Any]:
+    """Count a network for one CIFAR-10 image.
 
     Parameters
     ----------
     network : torch.nn.Module
         Takes images ``(N, 3, 32, 32)``.
-    runs : int
-        Runs that the median is taken of, after three that warm up.
 
     Returns
     -------
     dict
-        ``parameters``, ``macs``, ``activations``, ``energy_uj`` (an estimate in fp32), ``milliseconds`` (measured, one
-        image) and ``report``.
+        ``parameters``, ``macs``, ``activations``, ``energy_uj`` (an estimate in fp32) and ``report``.
     """
     report = meter.count(network.eval(), (1, 3, _SIDE, _SIDE))
     return {"parameters": report.parameters, "macs": report.macs, "activations": report.total.activations,
-            "energy_uj": meter.energy(report).total_uj, "milliseconds": milliseconds(network, runs), "report": report}
+            "energy_uj": meter.energy(report).total_uj, "report": report}
 
 
-def milliseconds(network: nn.Module, runs: int = 15) -> float:
-    """Median time of one CIFAR-10 image through a network, in milliseconds, on the threads that torch uses here."""
-    image, taken = torch.zeros(1, 3, _SIDE, _SIDE), []
+def milliseconds(*networks: nn.Module, runs: int = 15) -> list[float]:
+    """Time one CIFAR-10 image through each network, in milliseconds, on the threads that torch uses here.
+
+    The networks take turns, so that a machine that is busy for a moment is busy for all of them; the medians of the
+    runs are given, after three turns that warm up.
+    """
+    image = torch.zeros(1, 3, _SIDE, _SIDE)
+    taken: list[list[float]] = [[] for _ in networks]
     with torch.inference_mode():
         for _ in range(3 + runs):
-            before = time.perf_counter()
-            network(image)
-            taken.append(1000 * (time.perf_counter() - before))
-    return statistics.median(taken[3:])
+            for network, times in zip(networks, taken, strict=True):
+                before = time.perf_counter()
+                network(image)
+                times.append(1000 * (time.perf_counter() - before))
+    return [statistics.median(times[3:]) for times in taken]
 
 
 def by_block(report: Report, quantity: str = "macs") -> dict[str, int]:
@@ -174,7 +177,8 @@ def builder() -> widgets.Widget:
 
     Networks that were tried stay on the map, beside the small VGG.
     """
-    vgg = numbers(models.build("vgg-small"))
+    dense = models.build("vgg-small")
+    vgg = numbers(dense)
     tried: dict[tuple, dict[str, Any]] = {}
     knobs = {
         **{f"stage{stage}": widgets.Dropdown(options=KINDS, value="plain", description=f"stage {stage}, {side}×{side}")
@@ -189,6 +193,7 @@ def builder() -> widgets.Widget:
         if chosen not in tried:
             network = block_network(described(*chosen[:3]), head=head)
             tried[chosen] = numbers(network)
+            vgg["milliseconds"], tried[chosen]["milliseconds"] = milliseconds(dense, network)
         found = tried[chosen]
         panels = plots.axes(10, 3.4, columns=2, width_ratios=(1.1, 1))
         _stacked(panels[0], vgg["report"], found["report"])
