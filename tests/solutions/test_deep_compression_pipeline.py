@@ -279,8 +279,7 @@ def test_a_file_that_ships_is_the_one_in_the_results_and_meets_its_aim(name):
     if measured.error_percent is not None:  # without MNIST the error stands as it was measured
         assert measured.error_percent == pytest.approx(row["error_percent"][0], abs=0.02)
     aim = ROWS[name]
-    assert row["rate"][0] >= aim.least_rate and row["error_percent"][0] <= aim.most_error_percent
+    assert min(row["rate"]) >= aim.least_rate and row["summary"]["error_percent"]["mean"] <= aim.most_error_percent
     assert row["aim"] == {"rate": aim.least_rate, "error_percent": aim.most_error_percent}
     assert row["plan"] == {**dataclasses.asdict(aim.plan), "ramp": list(aim.plan.ramp)}
-    assert row["dense_seeds"] == ([0] if aim.plan.from_dense else row["seeds"])
-    assert len(row["dense_error_percent"]) == len(row["dense_seeds"])
+    assert len(row["seeds"]) >= 3 and len(row["dense_error_percent"]) == len(row["seeds"])
