@@ -118,7 +118,7 @@ def cosines_are_modes_of_a_string(learner, reference, rng):
 
 def _basis(learner, size) -> Tensor:
     got = learner.dct_basis(size)
-    expect.shape(got, (size, size), f"the basis of {size} places")
+    expect.shape(got, (size, size), f"the basis of {size} places", next_step="As many frequencies as places.")
     return torch.as_tensor(got).detach().double()
 
 
@@ -415,7 +415,7 @@ def _check_output(learner, rng, inputs, outputs, buckets, seed):
     x = torch.from_numpy(rng.standard_normal((4, inputs))).float()
     want = x @ virtual.T + layer.bias.detach()
     got = layer(x).detach()
-    expect.shape(got, (4, outputs), "the output for 4 images")
+    expect.shape(got, (4, outputs), "the output for 4 images", next_step="A row for each image.")
     expect.close(got, want, f"the output of a layer {outputs}×{inputs}", rtol=1e-3, atol=1e-4, causes={
         "The bias is missing.": x @ virtual.T, "There is an activation too many.": want.relu(),
     }, next_step="functional.linear does it, given V and the bias.")
@@ -536,7 +536,7 @@ def buckets_can_be_trained(learner, reference, rng):
     values = [value.requires_grad_() for value in _bands(rng, side)]
     basis = torch.from_numpy(_plain_basis(side))
     kernels = learner.fresh_filter(values, shape, basis, seed=1)
-    expect.shape(kernels, shape, "the kernels")
+    expect.shape(kernels, shape, "the kernels", next_step="Make the keys in the shape of the kernels.")
     expect.that(isinstance(kernels, Tensor) and kernels.requires_grad, "kernels that have a gradient", "none",
                 cause="They are made without gradients: by .item(), .detach() or torch.tensor.",
                 next_step="Fill the coefficients by indexing the values.")
@@ -560,7 +560,7 @@ def _bands(rng, side, zero=()) -> list[Tensor]:
 
 def _fresh(learner, values, shape, basis, seed=0) -> Tensor:
     got = learner.fresh_filter(values, shape, basis, **({"seed": seed} if seed else {}))
-    expect.shape(got, tuple(shape), "the kernels")
+    expect.shape(got, tuple(shape), "the kernels", next_step="Make the keys in the shape of the kernels.")
     return torch.as_tensor(got).detach().double()
 
 
@@ -738,7 +738,7 @@ def _check_slopes(learner, rng, blocks):
     inputs = torch.from_numpy(rng.standard_normal((3, columns * size))).requires_grad_()
     cotangent = torch.from_numpy(rng.standard_normal((3, rows * size)))
     product = learner.circulant_product(vectors, inputs)
-    expect.shape(product, (3, rows * size), "the product")
+    expect.shape(product, (3, rows * size), "the product", next_step="p blocks of k numbers for each row of the inputs.")
     expect.that(isinstance(product, Tensor) and product.requires_grad, "a product that has a gradient", "none",
                 cause="It goes through NumPy, .detach() or torch.tensor.", next_step="Stay within torch.fft.")
     got = torch.autograd.grad((product * cotangent).sum(), (vectors, inputs), allow_unused=True)
@@ -797,7 +797,7 @@ def _step(learner, *arguments) -> tuple[Tensor, Tensor]:
     expect.that(isinstance(got, list | tuple) and len(got) == 2, "hidden numbers and memory", expect.show(got),
                 next_step="Return the two as a tuple: return hidden, memory.")
     for part, name in zip(got, ("what comes out", "the memory"), strict=True):
-        expect.shape(part, tuple(arguments[2].shape), name)
+        expect.shape(part, tuple(arguments[2].shape), name, next_step="As the memory that came in.")
     return tuple(torch.as_tensor(part).detach().double() for part in got)  # type: ignore[return-value]
 
 

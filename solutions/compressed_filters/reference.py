@@ -213,7 +213,7 @@ def circulant_product(vectors: Tensor, inputs: Tensor) -> Tensor:
     vectors : Tensor
         Shape ``(p, q, k)``, float32 or float64, each at least 1; k may be odd.
     inputs : Tensor
-        x, shape ``(N, q·k)``, same dtype: q blocks of k numbers, one after the other.
+        x, shape ``(N, q·k)``, N at least 1, same dtype: q blocks of k numbers, one after the other.
 
     Returns
     -------
