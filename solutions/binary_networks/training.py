@@ -29,8 +29,8 @@ LAYERS = ("fc1", "fc2", "fc3", "fc4")
 MIDDLE = ("conv2", "fc1")  # of LeNet-5-Caffe; the first and the last layer stay real
 BINS = 40
 
-PERCEPTRON = Recipe(epochs=20, batch_size=512, learning_rate=1e-2, precision="bfloat16")
-TUNING = Recipe(epochs=4, batch_size=256, learning_rate=1e-3, precision="bfloat16")
+PERCEPTRON = Recipe(epochs=15, batch_size=512, learning_rate=1e-2, precision="bfloat16")
+TUNING = Recipe(epochs=2, batch_size=256, learning_rate=1e-3, precision="bfloat16")
 LENET = Recipe(epochs=10, batch_size=256, learning_rate=5e-3, precision="bfloat16")
 CIFAR = Recipe(epochs=4, batch_size=128, learning_rate=3e-3, mirror=True, precision="bfloat16")
 
