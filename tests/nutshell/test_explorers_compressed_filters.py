@@ -96,4 +96,4 @@ def test_words_say_what_is_drawn():
     assert "64×64 weights are 512 numbers, 8 times fewer" in box.children[-1].value
     box = _explorer("bands")
     box.children[0].value = 4
-    assert "800 buckets for 3,200 weights" in box.children[-1].value
+    assert "801 buckets for 3,200 weights" in box.children[-1].value
