@@ -21,7 +21,6 @@ from solutions.binary_networks.training import RUNS, Run, measured
 COMMAND = "python -m solutions.binary_networks.experiment"
 SEEDS = (0, 1, 2)
 SHOWN = {"lenet-5-caffe-bwn": "lenet-5-caffe-bwn.nut", "lenet-xnor-xnor": "lenet-5-caffe-xnor.nut",
-         "perceptron-connect": "perceptron-connect.nut", "perceptron-bnn": "perceptron-bnn.nut",
          "cifar-xnor": "cifar-xnor.nut"}  # seed 0 of these is kept in results/
 OVER_SEEDS = ("test_error_percent", "validation_error_percent", "signs_test_error_percent",
               "before_training_validation_error_percent")
@@ -51,8 +50,9 @@ def collect(keep: Path) -> Path:
         rows = [json.loads(file.read_text(encoding="utf-8")) for seed in SEEDS
                 if (file := keep / "binary_networks" / f"{run.name}-{seed}.json").exists()]
         if rows:
-            networks.setdefault(run.network, {})[run.way] = row_of(run, rows)
+            row = networks.setdefault(run.network, {})[run.way] = row_of(run, rows)
             if run.name in SHOWN and rows[0]["seed"] == 0:
+                row["file"] = SHOWN[run.name]
                 shutil.copy(keep / "binary_networks" / f"{run.name}-0.nut", results.folder() / SHOWN[run.name])
     return results.save("binary_networks", command=COMMAND, data=data.load("mnist").name,
                         cifar_data=data.load("cifar-10").name, seeds=list(SEEDS), networks=networks)
@@ -64,7 +64,7 @@ def row_of(run: Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
     curves = [row["curve"] for row in rows]
     found["validation_curve"] = [round(sum(values) / len(values), 3) for values in zip(*curves, strict=True)]
     found |= {key: rows[0][key] for key in OF_ONE if key in rows[0]}
-    return found | {"recipe": vars(run.recipe), "file": SHOWN.get(run.name)}
+    return found | {"recipe": vars(run.recipe), "file": None}
 
 
 def summary(values: list[float]) -> dict[str, Any]:
