@@ -191,11 +191,40 @@ class Shortcut(nn.Module):
         return self.act(kept[0] * x + kept[1] * y)
 
 
+class Excite(nn.Module):
+    """Every channel times a gate between 0 and 1 that all channels' means decide (Hu et al. 2018, arXiv 1709.01507)."""
+
+    def __init__(self, channels: int, activation: Activation) -> None:
+        super().__init__()
+        inner = max(8, channels // 8)
+        self.pool, self.act, self.gate = nn.AdaptiveAvgPool2d(1), activation(), nn.Sigmoid()
+        self.squeeze, self.excite = nn.Conv2d(channels, inner, 1), nn.Conv2d(inner, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(self.excite(self.act(self.squeeze(self.pool(x)))))
+
+
+def excited(channels: int, outputs: int, activation: Activation, last: Activation | None) -> nn.Module:
+    """A separable convolution whose channels are gated: Hu et al.'s block behind Howard et al.'s."""
+    layers = OrderedDict(separable=separable(channels, outputs, activation, None), gate=Excite(outputs, activation))
+    if last is not None:
+        layers["act"] = last()
+    return nn.Sequential(layers)
+
+
+def inverted(channels: int, outputs: int, activation: Activation, last: Activation | None) -> nn.Module:
+    """1×1 to 3·C channels, 3×3 on each alone, 1×1 to P and nothing behind it (MobileNetV2, 1801.04381, section 3.3)."""
+    wide = 3 * channels
+    return nn.Sequential(unit(channels, wide, 1, activation), unit(wide, wide, 3, activation, groups=wide),
+                         unit(wide, outputs, 1, None))  # fmt: skip
+
+
 Block = Callable[[int, int, Activation, Activation | None], nn.Module]
 BLOCKS: dict[str, Block] = {
     "plain": plain, "two plain": two_plain, "bottleneck": bottleneck, "fire": fire, "inception": inception,
     "separable": separable, "flattened": flattened, "grouped": grouped, "octave": Octave,
 }  # fmt: skip
+MORE_BLOCKS: dict[str, Block] = {"excited": excited, "inverted": inverted}  # which the unit's results try besides
 
 
 def block(kind: str, channels: int, outputs: int, activation: str = "relu", keep: float = 1.0) -> nn.Module:
@@ -204,7 +233,7 @@ def block(kind: str, channels: int, outputs: int, activation: str = "relu", keep
     Parameters
     ----------
     kind : str
-        One of :data:`BLOCKS`, with ``+`` behind it for a shortcut (C = P then).
+        One of :data:`BLOCKS` or :data:`MORE_BLOCKS`, with ``+`` behind it for a shortcut (C = P then).
     channels, outputs : int
         C and P.
     activation : str
@@ -223,13 +252,14 @@ def block(kind: str, channels: int, outputs: int, activation: str = "relu", keep
     720
     """
     name, act = kind.removesuffix("+"), ACTIVATIONS[activation]
-    if name not in BLOCKS:
-        raise ValueError(f"There is no block called {name!r}. Choose one of: {', '.join(BLOCKS)}.")
+    known = BLOCKS | MORE_BLOCKS
+    if name not in known:
+        raise ValueError(f"There is no block called {name!r}. Choose one of: {', '.join(known)}.")
     if name == kind:
-        return BLOCKS[name](channels, outputs, act, act)
+        return known[name](channels, outputs, act, act)
     if channels != outputs:
         raise ValueError(f"{kind} from {channels} to {outputs} channels: a shortcut needs as many out as in.")
-    return Shortcut(BLOCKS[name](channels, outputs, act, None), act(), keep)
+    return Shortcut(known[name](channels, outputs, act, None), nn.Identity() if name == "inverted" else act(), keep)
 
 
 # Whoever has the blocks can put this one together: 4.66 million multiply-accumulates, 1/8.3 of vgg-small's.

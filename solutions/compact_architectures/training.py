@@ -33,6 +33,14 @@ IMAGE = (3, 32, 32)
 # Plain 3×3 convolutions with shortcuts, at low resolution: the cheapest to train, on which the training aids are tried.
 RESIDUAL = (("down", 32), ("down", 48), ("plain+", 48), ("plain+", 48), ("down", 96), ("plain+", 96), ("plain+", 96))
 
+# Candidates for the same eighth of vgg-small's multiply-accumulates, with shortcuts; see the pilots in the results.
+EXCITED = (("plain", 16), ("pool", 2), ("excited", 64), ("excited+", 64), ("pool", 2), ("excited", 144),
+           ("excited+", 144), ("pool", 2), ("excited", 288))  # fmt: skip
+DEEP = (("plain", 16), ("pool", 2), ("excited", 46), ("excited+", 46), ("excited+", 46), ("pool", 2), ("excited", 98),
+        ("excited+", 98), ("excited+", 98), ("pool", 2), ("excited", 208), ("excited+", 208))  # fmt: skip
+INVERTED = (("plain", 16), ("pool", 2), ("inverted", 24), ("inverted+", 24), ("pool", 2), ("inverted", 40),
+            ("inverted+", 40), ("inverted+", 40), ("pool", 2), ("inverted", 80), ("inverted+", 80))  # fmt: skip
+
 # A few plain convolutions, for octave convolutions beside them and for networks that see one colour each.
 SMALL = (("down", 24), ("two plain", 24), ("pool", 2), ("two plain", 48))
 OCTAVE = tuple((kind.replace("two plain", "octave"), width) for kind, width in SMALL)
@@ -91,6 +99,9 @@ def _blocks(words: str, blocks: Any, schedule: Callable[[float], float] | None =
 NETWORKS: dict[str, Entry] = {
     "vgg-small": Entry("VGG, six 3×3 convolutions", models.BUILDERS["vgg-small"]),
     "separable": _blocks("depthwise separable convolutions", SEPARABLE, activation="silu"),
+    "excited": _blocks("separable convolutions, gates, shortcuts", EXCITED, activation="silu"),
+    "deep": _blocks("more and narrower ones, gates, shortcuts", DEEP, activation="silu"),
+    "inverted": _blocks("inverted bottlenecks", INVERTED, activation="silu"),
     "residual": _blocks("3×3 convolutions with shortcuts", RESIDUAL),
     "residual-swish": _blocks("Swish with trained β", RESIDUAL, activation="swish"),
     "residual-silu": _blocks("Swish with β = 1", RESIDUAL, activation="silu"),

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from nutshell import artefact, meter, models
 from nutshell.artefact import BadArtefact, CannotSave
-from nutshell.models.blocks import BLOCKS, Swish, block_network
+from nutshell.models.blocks import BLOCKS, MORE_BLOCKS, Swish, block_network
 from tests.fuzz import mutations
 
 IMAGE = (3, 8, 8)
@@ -96,7 +96,7 @@ def test_octave_paths_and_pooled_heads_as_people_write_them(up, mean):
     assert found_of(Paths()).macs == 4 * 27 * (64 + 16) + 8
 
 
-@pytest.mark.parametrize("kind", [*BLOCKS, *(f"{kind}+" for kind in BLOCKS)])
+@pytest.mark.parametrize("kind", [f"{kind}{shortcut}" for kind in BLOCKS | MORE_BLOCKS for shortcut in ("", "+")])
 @pytest.mark.parametrize("activation", ["relu", "swish"])
 def test_every_block_is_saved(kind, activation):
     network = block_network((("down", 8), (kind.removesuffix("+"), 8), (kind, 8)), activation=activation, size=16,

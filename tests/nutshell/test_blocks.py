@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nutshell import meter, models
-from nutshell.models.blocks import BLOCKS, SEPARABLE, Shortcut, block, block_network, fold
+from nutshell.models.blocks import BLOCKS, MORE_BLOCKS, SEPARABLE, Shortcut, block, block_network, fold
 
 
 def weights(network: nn.Module) -> int:
@@ -20,6 +20,7 @@ def weights(network: nn.Module) -> int:
     ("inception", lambda c, p: c * p // 4 * 2 + 2 * (c * p // 8) + p // 8 * p // 4 * 34),
     ("separable", lambda c, p: c * (9 + p)), ("flattened", lambda c, p: p * (c + 6)),
     ("grouped", lambda c, p: c * (9 * c // 4 + p)), ("octave", lambda c, p: 9 * p * (c + p)),
+    ("inverted", lambda c, p: 3 * c * (c + 9 + p)),
 ])  # fmt: skip
 @pytest.mark.parametrize(("channels", "outputs"), [(8, 16), (16, 16), (24, 8)])
 def test_a_blocks_weights_are_its_formulas_and_its_maps_keep_their_size(kind, formula, channels, outputs):
@@ -30,7 +31,7 @@ def test_a_blocks_weights_are_its_formulas_and_its_maps_keep_their_size(kind, fo
     assert macs == (weights(made) * 64 if kind != "octave" else weights(made) * 64 * 5 // 8)
 
 
-@pytest.mark.parametrize("kind", BLOCKS)
+@pytest.mark.parametrize("kind", [*BLOCKS, *MORE_BLOCKS])
 def test_folding_leaves_outputs_as_they_are(kind):
     torch.manual_seed(0)
     network = block_network((("down", 8), (kind, 8), (f"{kind}+", 8)), size=8, activation="silu")
@@ -67,6 +68,17 @@ def test_a_shortcut_adds_its_input_and_keeps_the_mean():
         torch.manual_seed(0)
         seen = torch.stack([shortcut.train()(x) for _ in range(60)]).mean(0).mean()
         assert seen.item() == pytest.approx(shortcut.eval()(x).mean().item(), abs=0.01)
+
+
+def test_gates_are_between_0_and_1_one_a_channel():
+    made = block("excited", 8, 16).eval()
+    x = torch.randn(2, 8, 6, 6)
+    before = made.separable(x)
+    share = made.gate(before) / before
+    torch.testing.assert_close(share, share[..., :1, :1].expand_as(share), rtol=1e-3, atol=1e-4)
+    assert share.min() > 0 and share.max() < 1
+    assert weights(made) == 8 * (9 + 16) + 2 * 16 * 8
+    assert meter.count(made, (1, 8, 6, 6)).total.macs == 36 * 8 * (9 + 16) + 2 * 16 * 8
 
 
 def test_swapout_keeps_less_the_deeper_it_is():
