@@ -55,7 +55,7 @@ class FrequencyHashed(Encoding):
     def encode(self, tensor: Tensor) -> tuple[Settings, bytes]:
         shape = tuple(tensor.shape)
         starts = _starts(self.buckets, shape)
-        numbers = _transform(tensor.detach().cpu().double().numpy(), inverse=False).ravel()
+        numbers = _transform(np.array(tensor.detach().cpu().double()), inverse=False).ravel()
         total, members = np.zeros(starts[-1]), np.zeros(starts[-1])
         for where, draw, negative in drawn(len(numbers), self.seed):
             place, kept = _places(where, draw, shape, starts)
@@ -119,11 +119,12 @@ def _places(where: slice, draw: np.ndarray, shape: Shape, starts: np.ndarray) ->
 
 
 def _transform(kernel: np.ndarray, *, inverse: bool) -> np.ndarray:
-    """The DCT-II of each filter, or its inverse, a few filters at a time."""
+    """The DCT-II of each filter, or its inverse, in place, a few filters at a time."""
     filters = kernel.reshape(-1, *kernel.shape[2:])
     together = max(1, _AT_A_TIME // (kernel.shape[2] * kernel.shape[3]))
-    pieces = [_piece(filters[start : start + together], inverse) for start in range(0, len(filters), together)]
-    return np.concatenate(pieces).reshape(kernel.shape)
+    for start in range(0, len(filters), together):
+        filters[start : start + together] = _piece(filters[start : start + together], inverse)
+    return filters.reshape(kernel.shape)
 
 
 def _piece(filters: np.ndarray, inverse: bool) -> np.ndarray:
