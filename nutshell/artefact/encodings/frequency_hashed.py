@@ -55,7 +55,7 @@ class FrequencyHashed(Encoding):
     def encode(self, tensor: Tensor) -> tuple[Settings, bytes]:
         shape = tuple(tensor.shape)
         starts = _starts(self.buckets, shape)
-        numbers = _transform(np.array(tensor.detach().cpu().double()), inverse=False).ravel()
+        numbers = _transform(tensor.detach().cpu().double().numpy().copy(), inverse=False).ravel()
         total, members = np.zeros(starts[-1]), np.zeros(starts[-1])
         for where, draw, negative in drawn(len(numbers), self.seed):
             place, kept = _places(where, draw, shape, starts)
