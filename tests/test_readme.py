@@ -65,9 +65,16 @@ def pruning_rows() -> list[tuple[str, str, str]]:
 
 
 def quantization_rows() -> list[tuple[str, str, str]]:
-    """ResNet-20's weights in 8 bits, and made ten times smaller."""
+    """LeNet-300-100 in 4 bits; ResNet-20's weights in 8 bits, and made ten times smaller."""
+    few = results.load("quantization")
+    file = few["networks"]["lenet-300-100"]["accuracy"]["file"]
+    rows = [(
+        f"LeNet-300-100, {file['bits']} bits with training, on {few['data']}",
+        f"file {file['rate']:.1f}× smaller than fp32; test error {file['test_error_percent']:.2f} %, "
+        f"{file['points_lost']:+.2f} points, seed {file['seed']}",
+        few["command"],
+    )]
     found = results.load("resnet_20")
-    rows = []
     for name, words in (("resnet-20-int8", "weights in 8 bits"), ("resnet-20", "pruned and quantized")):
         row = found["rows"][name]
         networks, runs = len(set(row["dense_seeds"])), len(row["bytes"])

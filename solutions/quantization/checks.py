@@ -28,7 +28,7 @@ UNIT = Unit(
         Budget(
             name="int8_network",
             points=4,
-            file="int8.nut",
+            file="quantization.nut",
             data="mnist",
             topology="lenet-300-100",
             limits=(
