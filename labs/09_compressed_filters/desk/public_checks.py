@@ -605,7 +605,7 @@ def _check_slopes(learner, rng, blocks):
     inputs = torch.from_numpy(rng.standard_normal((3, columns * size))).requires_grad_()
     cotangent = torch.from_numpy(rng.standard_normal((3, rows * size)))
     product = learner.circulant_product(vectors, inputs)
-    expect.shape(product, (3, rows * size), "the product", next_step="p blocks of k numbers for each row of the inputs.")
+    expect.shape(product, (3, rows * size), "the product", next_step="p blocks of k numbers for each row of inputs.")
     expect.that(isinstance(product, Tensor) and product.requires_grad, "a product that has a gradient", "none",
                 cause="It goes through NumPy, .detach() or torch.tensor.", next_step="Stay within torch.fft.")
     got = torch.autograd.grad((product * cotangent).sum(), (vectors, inputs), allow_unused=True)
