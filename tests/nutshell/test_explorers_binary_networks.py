@@ -76,6 +76,7 @@ def test_distance_is_least_at_the_mean_size_with_the_weights_own_signs(row, scal
 def test_clocks_are_the_paper_s_without_packing_and_fewer_filters_pay_more():
     found = binary_networks.clocks(256 * 9, 64, 1, filters=0)
     assert found["faster"] == pytest.approx(float(Fraction(147_456, 2_368)))
+    assert binary_networks.clocks(600, 64, 4, filters=10)["packing"] == 600 / 4 / 10
     shared = [binary_networks.clocks(256 * 9, 512, 32, filters)["faster"] for filters in (1, 8, 64, 512)]
     assert shared == sorted(shared) and shared[0] < 1 < shared[-1] < 16
 

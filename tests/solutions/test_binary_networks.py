@@ -66,6 +66,7 @@ def test_straight_through_fails_the_test_of_a_true_gradient():
 @pytest.mark.parametrize("seed", range(4))
 def test_binary_connect_step_is_the_paper_s_algorithm_in_numpy(seed):
     weight, x = random(4, 6, seed=seed).clamp(-1, 1), random(9, 6, seed=seed + 100)
+    weight[0, 1] = weight[3, 2] = 0  # counts as +1
     labels = torch.arange(9) % 4
     signs = np.where(weight.numpy() >= 0, 1.0, -1.0)
     logits = x.numpy() @ signs.T
