@@ -35,7 +35,7 @@ UNIT = Unit(
             any_network=True,
             limits=(
                 Limit("macs", at_most=38_653_952 // 4),  # those of the small VGG
-                Limit("error_percent", at_most=28.0, margin=2.0),
+                Limit("error_percent", at_most=26.5),
             ),
             minutes=20,
         ),
