@@ -27,6 +27,7 @@ from nutshell.measure import measure
 from nutshell.models.blocks import Swish, fold
 from nutshell.training import History, evaluate
 from solutions.compact_architectures.training import (
+    AIDS_RECIPE,
     COLOURS,
     IMAGE,
     NETWORKS,
@@ -65,12 +66,13 @@ def main(parts: tuple[str, ...], keep: Path, finished: bool, test: bool) -> None
     except WrongUse:
         content = {}
     for part in parts or PARTS:
-        recipe = {"rows_augmented": "augmented", "candidates": "short"}.get(part, RECIPE)
+        recipe = RECIPE_OF.get(part, AIDS_RECIPE)
         content[part] = PARTS[part](images, Trained(images, keep, recipe, finished or part == "candidates"), test)
         click.echo(f"{part}: {content[part]}")
     ordered = {name: content[name] for name in PARTS if content.get(name)}
     results.save("compact_architectures", command=COMMAND, data=images.name, seeds=list(SEEDS),
-                 recipe=asdict(RECIPES[RECIPE]), recipe_augmented=asdict(RECIPES["augmented"]), **ordered)  # fmt: skip
+                 recipe=asdict(RECIPES[RECIPE]), recipe_augmented=asdict(RECIPES["augmented"]),
+                 recipe_aids=asdict(RECIPES[AIDS_RECIPE]), **ordered)  # fmt: skip
 
 
 class Trained:
@@ -221,6 +223,7 @@ def checkpoint(images: Dataset, networks: Trained, test: bool) -> dict[str, Any]
 
 PARTS = {"rows": rows, "rows_augmented": rows, "candidates": candidates, "aids": aids, "heads": heads,
          "channels_apart": channels_apart, "octave": octave, "checkpoint": checkpoint}  # fmt: skip
+RECIPE_OF = {"rows": RECIPE, "rows_augmented": "augmented", "candidates": "short", "checkpoint": RECIPE}
 UNOFFICIAL = ("Measured on a copy of the data set whose pixels went through JPEG compression; figures on the "
               "publisher's own files differ a little.")  # fmt: skip
 
