@@ -5,6 +5,7 @@ A row a of n signs times another, b, is the number of places where they agree mi
 arXiv 1602.02830; Rastegari et al. 2016, arXiv 1603.05279, section 3.2). All versions are exact.
 """
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -129,6 +130,10 @@ def with_numba(left: Packed, right: Packed, threads: int = 1) -> np.ndarray:
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has none of its parent's threads
 
 
 KERNELS: dict[str, Callable[[Packed, Packed], np.ndarray]] = {
