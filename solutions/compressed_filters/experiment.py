@@ -116,9 +116,8 @@ def write_down(keep: Path) -> None:
     networks = dict.fromkeys(row["network"] for row in rows.values())
     results.save("compressed_filters", command=COMMAND, data=", ".join(sources),
                  recipes={network: recipe_of(network) for network in networks}, falling=FALLING, **sections(rows))
-    file = keep / f"{REFERENCE.name}-{SEEDS[0]}.nut"
     if card(REFERENCE, SEEDS[0], keep) is not None:
-        shutil.copyfile(file, results.folder() / "compressed_filters.nut")
+        shutil.copyfile(keep / f"{REFERENCE.name}-{SEEDS[0]}.nut", results.folder() / "compressed_filters.nut")
 
 
 def row_of(job: Job, keep: Path) -> dict[str, Any] | None:
@@ -131,8 +130,7 @@ def row_of(job: Job, keep: Path) -> dict[str, Any] | None:
         "data": first["data"], "network": job.network, "method": job.method,
         ("block" if job.method == "circulant" else "rate"): job.rate,
         "learning_rate": job.learning_rate, "seeds": list(cards), "numbers": first["numbers"],
-        **({"bytes": round(sum(each["bytes"] for each in cards.values()) / len(cards)), "macs": first["macs"]}
-           if is_saved(job) else {}),
+        **({"bytes": first["bytes"], "macs": first["macs"]} if is_saved(job) else {}),  # of the first seed
         "test_error_percent": summary([each["error_percent"] for each in cards.values()]),
         "validation_error_percent": summary([each["validation_error_percent"] for each in cards.values()]),
     }  # fmt: skip

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nutshell import artefact
+from nutshell import artefact, results
 from solutions.compressed_filters import experiment, reference, training
 from solutions.compressed_filters.layers import bands, circulant, deployed, fresh, hashed
 
@@ -109,3 +109,34 @@ def test_without_signs_a_weight_is_its_bucket():
     network, _ = training.made(experiment.JOBS["lenet-300-100-unsigned-64"], seed=0)
     index, _ = reference.bucket_hash((300, 784), 3317, 0)
     torch.testing.assert_close(network.fc1.weight, values_of(network.fc1)[index])
+
+
+# Results
+
+
+def test_the_file_in_results_is_the_network_that_the_table_tells_of():
+    found = results.load("compressed_filters")["reference"]
+    stored = artefact.load(results.folder() / found["file"])
+    encodings = {tensor.name: tensor.encoding for tensor in stored.tensors}
+    assert stored.bytes == found["bytes"] and stored.macs == found["macs"]
+    assert {encodings[f"{name}.weight"] for name in ("fc1", "fc2", "fc3")} == {"hashed"}
+    assert sum(tensor.bytes for tensor in stored.tensors) == 4 * found["numbers"]
+
+
+def test_rows_are_of_jobs_that_are_there_and_of_as_many_values_as_seeds():
+    found = results.load("compressed_filters")
+    rows = [*found["full"].values(), *found["equal_bytes"], *found["circulant"], *found["without_signs"],
+            *(row for rows in found["fresh"].values() for row in rows)]  # fmt: skip
+    jobs = {(job.network, job.method, job.rate): job for job in experiment.JOBS.values()}
+    for row in rows:
+        job = jobs[row["network"], row["method"], row.get("rate", row.get("block"))]
+        assert row["learning_rate"] == job.learning_rate
+        for part in ("test", "validation"):
+            assert len(row[f"{part}_error_percent"]["each"]) == len(row["seeds"]) >= 1
+
+
+def test_hashed_networks_beat_dense_ones_of_the_same_bytes():
+    by_method = {(row["method"], row["rate"]): row for row in results.load("compressed_filters")["equal_bytes"]}
+    small, narrow = by_method["hashed", 64], by_method["dense", 64]
+    assert narrow["numbers"] <= small["numbers"] * 1.02 and small["bytes"] < 1.03 * narrow["bytes"]
+    assert small["test_error_percent"]["mean"] + 1.5 < narrow["test_error_percent"]["mean"]
