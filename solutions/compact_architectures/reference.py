@@ -142,9 +142,10 @@ def flattened(lateral: Tensor, vertical: Tensor, horizontal: Tensor, bias: Tenso
 def pooled_head(weight: Tensor, bias: Tensor, channels: int) -> nn.Sequential:
     """Replace a fully connected head by global average pooling and a small linear layer: the closest one there is.
 
-    A pooled head gives a class the score ``v · (mean over the places)``. That is a fully connected head whose weights
-    are the same at every place, v divided by the number of places. Of all such heads the closest to a given one, in
-    the sum of squares, has the mean of its weights at every place, so v is their *sum*.
+    A pooled head gives a class the score ``v · (mean over the places)``, with one weight v for each channel. Written
+    out, that is a fully connected head whose weights are the same at every place. Of all such heads, return the one
+    whose weights, written out, are the closest to the given ones in the sum of squared differences (pooling: Lin, Chen
+    and Yan 2013, arXiv 1312.4400, section 3.2).
 
     Parameters
     ----------
@@ -170,13 +171,14 @@ def pooled_head(weight: Tensor, bias: Tensor, channels: int) -> nn.Sequential:
     Examples
     --------
     >>> head = pooled_head(torch.ones(10, 128 * 4 * 4), torch.zeros(10), channels=128)
-    >>> [tuple(parameter.shape) for parameter in head.parameters()], head[-1].weight[0, 0].item()
-    ([(10, 128), (10,)], 16.0)
+    >>> [tuple(parameter.shape) for parameter in head.parameters()], head(torch.zeros(2, 128, 7, 5)).shape
+    ([(10, 128), (10,)], torch.Size([2, 10]))
     """
     classes, columns = weight.shape
     if columns % channels:
         raise ValueError(f"{columns} columns can't be shared among {channels} channels.")
     linear = nn.Linear(channels, classes, dtype=weight.dtype)
+    # The closest number to a row of numbers, in squares, is their mean; the pool divides by as many once more.
     with torch.no_grad():
         linear.weight.copy_(weight.view(classes, channels, -1).sum(2))
         linear.bias.copy_(bias)
