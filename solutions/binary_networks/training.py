@@ -172,5 +172,5 @@ def with_signs(network: nn.Module) -> nn.Module:
 def histogram(network: nn.Module) -> dict[str, list[float]]:
     """Share of a hidden layer's real weights in each of 40 bins from −1 to 1."""
     real: Tensor = network.get_submodule("fc2").parametrizations["weight"].original.detach()  # type: ignore[index,union-attr]
-    counts = torch.histc(real, BINS, -1, 1) / real.numel()
+    counts = torch.histc(real.clamp(-1, 1), BINS, -1, 1) / real.numel()  # the last step isn't clipped yet
     return {"share": [round(float(count), 5) for count in counts]}
