@@ -245,9 +245,9 @@ def filter_scale(weight: Tensor, count: int = 12) -> widgets.Widget:
 
 
 def packed_product() -> widgets.Widget:
-    """Two rows of signs as bits of one short word: exclusive or, count of ones, K − 2d, and the bits nobody uses."""
+    """Two rows of signs as bits of one short word: exclusive or, count of ones, n − 2d, and the bits nobody uses."""
     knobs = {
-        "length": widgets.IntSlider(12, 1, 16, description="K", continuous_update=False),
+        "length": widgets.IntSlider(12, 1, 16, description="n", continuous_update=False),
         "a": widgets.IntSlider(2741, 0, 2**16 - 1, description="a", continuous_update=False),
         "b": widgets.IntSlider(1753, 0, 2**16 - 1, description="b", continuous_update=False),
         "unused": widgets.ToggleButtons(options=["are 0", "are left over in b"], description="unused bits",
@@ -261,10 +261,10 @@ def packed_product() -> widgets.Widget:
         differ, exact = (a ^ b).bit_count(), length - 2 * ((a ^ b) & used).bit_count()
         rows = [("a", _bits(a, length)), ("b", _bits(b, length)), ("a xor b", _bits(a ^ b, length)),
                 ("ones: places that differ, d", str(differ)),
-                ("K − 2d", f"{length} − 2·{differ} = {length - 2 * differ}"), ("Σ of the products of ±1", str(exact))]
+                ("n − 2d", f"{length} − 2·{differ} = {length - 2 * differ}"), ("Σ of the products of ±1", str(exact))]
         right = "the product" if exact == length - 2 * differ else "wrong: bits that no place uses were counted"
-        words = f"K = {length}, {differ} ones in a xor b: {length - 2 * differ}, {right}"
-        return captioned(words, table(["step", "16 bits, bit 0 on the right; · where K ends"], rows))
+        words = f"n = {length}, {differ} ones in a xor b: {length - 2 * differ}, {right}"
+        return captioned(words, table(["step", "16 bits, bit 0 on the right; · where n ends"], rows))
 
     return explorer(draw, knobs)
 

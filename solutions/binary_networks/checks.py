@@ -599,14 +599,14 @@ def _map(got, shape) -> Tensor:
 
 @check("xnor_product", weight=2)
 def product_of_whole_words(learner, reference, rng):
-    """With K = 64 or 128, exactly the inner products"""
+    """With n = 64 or 128, exactly the inner products"""
     for rows, length, outputs in ((3, 64, 2), (5, 128, 4)):
         _check_product(learner, rng, rows, length, outputs)
 
 
 @check("xnor_product", weight=2)
 def product_of_part_of_a_word(learner, reference, rng):
-    """K that is no multiple of 64, or not even of 8"""
+    """n that is no multiple of 64, or not even of 8"""
     for rows, length, outputs in ((4, 3, 3), (2, 8, 5), (3, 63, 2), (3, 65, 2), (2, 100, 7), (1, 1, 1)):
         _check_product(learner, rng, rows, length, outputs)
 
@@ -684,7 +684,7 @@ def _compare(learner, inputs: np.ndarray, weight: np.ndarray) -> None:
     expect.equal(got.astype(np.int64) if got.dtype.kind in "iu" else got, want, what, causes=causes,
                  cause="The bits of inputs and weights may not lie in the same order."
                  if got.size and np.abs(got - want).max() <= 2 * length else "",
-                 next_step="Take K = 3, write the three bits of each row down, and compare with np.binary_repr.")
+                 next_step="Take n = 3, write the three bits of each row down, and compare with np.binary_repr.")
     expect.that(got.dtype == np.int32, "int32", str(got.dtype), cause="It is wider or narrower than it was asked for.",
                 next_step="Give the sums the type int32 from the start.")
 

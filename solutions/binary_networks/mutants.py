@@ -428,13 +428,13 @@ def product_counts_differences(inputs, packed_weight):
 
 @mutant("xnor_product")
 def product_takes_differences_off_once(inputs, packed_weight):
-    """K − d in place of K − 2·d"""
+    """n − d in place of n − 2·d"""
     return inputs.shape[1] - _different(inputs, packed_weight)
 
 
 @mutant("xnor_product")
 def product_counts_unused_bits(inputs, packed_weight):
-    """The length of whole words in place of K"""
+    """The length of whole words in place of n"""
     return np.int32(64 * packed_weight.shape[1]) - 2 * _different(inputs, packed_weight)
 
 

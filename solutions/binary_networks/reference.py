@@ -187,18 +187,18 @@ def input_scales(inputs: Tensor, kernel: int, stride: int = 1, padding: int = 0)
 def xnor_product(inputs: np.ndarray, packed_weight: np.ndarray) -> np.ndarray:
     """The product of ±1 matrices by bits: pack the inputs, exclusive or with the packed weights, count ones.
 
-    Of K places, d differ and K − d agree; an inner product of ±1 is therefore ``K − 2·d``, and d is the number of ones
+    Of n places, d differ and n − d agree; an inner product of ±1 is therefore ``n − 2·d``, and d is the number of ones
     in the exclusive or of the two rows' bits (Courbariaux et al. 2016, arXiv 1602.02830, section 1.6).
 
-    A row of K numbers is packed in ``⌈K / 64⌉`` words of 64 bits: bit i of word j, counted from the lowest, is 1 where
+    A row of n numbers is packed in ``⌈n / 64⌉`` words of 64 bits: bit i of word j, counted from the lowest, is 1 where
     element ``64·j + i`` is +1 and 0 where it is −1. Bits of the last word that no element uses are 0.
 
     Parameters
     ----------
     inputs : ndarray
-        −1 and +1, int8 or any other signed or floating dtype, shape ``(M, K)``. M and K may be 0.
+        −1 and +1, int8 or any other signed or floating dtype, shape ``(M, n)``. M and n may be 0.
     packed_weight : ndarray
-        uint64, shape ``(P, ⌈K / 64⌉)``: P rows of K weights, packed as above.
+        uint64, shape ``(P, ⌈n / 64⌉)``: P rows of n weights, packed as above.
 
     Returns
     -------
