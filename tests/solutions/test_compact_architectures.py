@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from nutshell import artefact, meter
 from nutshell.checks import Answer, checks_of
+from nutshell.models import blocks, imagenet
 from nutshell.wire import running
 from solutions.compact_architectures import checks
 from solutions.compact_architectures import reference as compact
@@ -305,6 +306,17 @@ def test_a_mistake_gets_its_cause(exercise, before, after, cause):
     failed = [verdict for verdict in running.try_answer(answer, checks_of(checks), compact) if not verdict.passed]
     assert any(cause in verdict.cause for verdict in failed), [verdict.cause for verdict in failed]
     assert any(not verdict.hidden for verdict in failed)
+
+
+@pytest.mark.parametrize(("exercise", "given"), [
+    ("Fire", blocks.fire), ("depthwise_separable", blocks.separable), ("flattened", blocks.flattened),
+    ("oct_convolution", blocks.Octave), ("Swapout", blocks.Shortcut), ("Residual", imagenet.Bottleneck),
+    ("Residual", blocks.bottleneck), ("Swish", blocks.Swish), ("Inception", imagenet.Inception),
+    ("Inception", blocks.inception),
+])  # fmt: skip
+def test_no_block_of_the_toolkit_is_an_answer(exercise, given):
+    verdicts = running.try_answer(Answer(exercise, given, right=False), checks_of(checks), compact)
+    assert sum(v.weight for v in verdicts if v.passed) <= sum(v.weight for v in verdicts) / 2
 
 
 def test_what_saves_nothing_earns_little():
