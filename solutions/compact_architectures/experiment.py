@@ -44,8 +44,8 @@ SHIPPED = "separable"  # whose blocks a learner has, and which the lab starts fr
 REFERENCE = "separable"  # the best of the candidates: at most an eighth of vgg-small's multiply-accumulates
 CANDIDATES = ("separable", "excited", "deep", "inverted")
 ROWS = tuple(dict.fromkeys(("vgg-small", "residual", SHIPPED, REFERENCE)))
-AIDS = (("swish", "residual-swish", "residual"), ("swapout", "residual-swapout", "residual"),
-        ("cyclic", "residual-cyclic", "residual"))  # fmt: skip
+AIDS = (("swish", "residual-swish", "residual"), ("swish_beta_fixed", "residual-silu", "residual"),
+        ("swapout", "residual-swapout", "residual"), ("cyclic", "residual-cyclic", "residual"))  # fmt: skip
 HEADS = ("residual-connected", "residual-dropout", "residual")
 
 

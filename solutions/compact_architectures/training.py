@@ -61,11 +61,6 @@ def triangles(done: float, *, cycles: int = 2, lowest: float = 0.02) -> float:
     return lowest + (1 - lowest) * (1 - abs(2 * place - 1))
 
 
-def constant(done: float) -> float:
-    """A third of the largest rate throughout, about what the other schedules are on average."""
-    return 1 / 3
-
-
 @dataclass(frozen=True)
 class Entry:
     """One network: how it is built, and what differs from the recipe.
@@ -109,7 +104,6 @@ NETWORKS: dict[str, Entry] = {
     "residual-silu": _blocks("Swish with β = 1", RESIDUAL, activation="silu"),
     "residual-swapout": _blocks("Swapout, linear to 0.8", RESIDUAL, last_keep=0.8),
     "residual-cyclic": _blocks("two triangular cycles", RESIDUAL, triangles),
-    "residual-constant": _blocks("constant rate", RESIDUAL, constant),
     "residual-connected": _blocks("fully connected", RESIDUAL, head="connected"),
     "residual-dropout": _blocks("fully connected, dropout", RESIDUAL, head="dropout"),
     "small": _blocks("plain convolutions", SMALL),
