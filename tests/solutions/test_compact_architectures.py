@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from nutshell import artefact, meter
+from nutshell import artefact, checkpoints, meter, models
 from nutshell.checks import Answer, checks_of
 from nutshell.models import blocks, imagenet
 from nutshell.wire import running
@@ -265,6 +265,23 @@ def test_a_learners_block_can_be_handed_in(name, tmp_path):
     artefact.save(block, tmp_path / "block.nut", input_shape=(3, 8, 8))
     x = torch.randn(2, 3, 8, 8)
     close(artefact.load(tmp_path / "block.nut").network(x), block(x), 1e-5)
+
+
+def test_the_shipped_network_is_made_of_the_labs_blocks():
+    """Its weights fit the lab's blocks in their order, and then they compute the same."""
+    layers, channels = [nn.Conv2d(3, 16, 3, padding=1), nn.SiLU(), nn.MaxPool2d(2)], 16
+    for width, pool in ((64, False), (64, True), (144, False), (144, True), (288, False)):
+        layers += [compact.depthwise_separable(channels, width), nn.SiLU()] + [nn.MaxPool2d(2)] * pool
+        channels = width
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10)).eval()
+    shipped, x = checkpoints.load("block-network"), torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        for own, trained in zip(network.parameters(), shipped.parameters(), strict=True):
+            own.copy_(trained)
+    close(network(x), shipped(x), 1e-4)
+    (limit,) = [limit for limit in checks.UNIT.budgets[0].limits if limit.metric == "macs"]
+    assert meter.count(network, (1, 3, 32, 32)).macs <= limit.at_most
+    assert limit.at_most == meter.count(models.build("vgg-small").eval(), (1, 3, 32, 32)).macs // 4
 
 
 # Causes --------------------------------------------------------------------------------------------------------------
