@@ -141,19 +141,24 @@ def numbers(network: nn.Module) -> dict[str, Any]:
 
 
 def milliseconds(*networks: nn.Module, runs: int = 15) -> list[float]:
-    """Time one CIFAR-10 image through each network, in milliseconds, on the threads that torch uses here.
+    """Time one CIFAR-10 image through each network, in milliseconds, on one thread.
 
     The networks take turns, so that a machine that is busy for a moment is busy for all of them; the medians of the
-    runs are given, after three turns that warm up.
+    runs are given, after three turns that warm up. Several threads would wait for one another on a busy machine.
     """
     image = torch.zeros(1, 3, _SIDE, _SIDE)
     taken: list[list[float]] = [[] for _ in networks]
-    with torch.inference_mode():
-        for _ in range(3 + runs):
-            for network, times in zip(networks, taken, strict=True):
-                before = time.perf_counter()
-                network(image)
-                times.append(1000 * (time.perf_counter() - before))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            for _ in range(3 + runs):
+                for network, times in zip(networks, taken, strict=True):
+                    before = time.perf_counter()
+                    network(image)
+                    times.append(1000 * (time.perf_counter() - before))
+    finally:
+        torch.set_num_threads(threads)
     return [statistics.median(times[3:]) for times in taken]
 
 
@@ -202,7 +207,7 @@ def builder() -> widgets.Widget:
         words = (f"{found['parameters']:,} parameters ({_times(vgg['parameters'], found['parameters'])}), "
                  f"{found['macs'] / 1e6:.2f} million MACs ({_times(vgg['macs'], found['macs'])}), "
                  f"{found['energy_uj']:,.0f} µJ estimated ({_times(vgg['energy_uj'], found['energy_uj'])}), "
-                 f"{found['milliseconds']:.2f} ms measured here for one image "
+                 f"{found['milliseconds']:.2f} ms measured here, one image on one thread "
                  f"({_times(vgg['milliseconds'], found['milliseconds'])}); in brackets against the small VGG")
         return captioned(words, plots.as_html(
             panels[0].figure, "Left: bars of MACs for each block, of the small VGG and of the network built. Right: "

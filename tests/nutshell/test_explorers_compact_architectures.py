@@ -54,7 +54,11 @@ def test_the_time_is_the_median_of_the_runs_that_follow_the_warm_up(monkeypatch)
     seconds = [9, 9, 9, 9, 9, 9, 0.001, 0.010, 0.003, 0.030, 0.002, 0.020]  # two networks that take turns
     ticks = iter([tick for number, took in enumerate(seconds) for tick in (100 * number, 100 * number + took)])
     monkeypatch.setattr(compact.time, "perf_counter", lambda: next(ticks))
-    assert compact.milliseconds(nn.Identity(), nn.Identity(), runs=3) == pytest.approx([2.0, 20.0])
+    seen, threads = [], torch.get_num_threads()
+    watch = nn.Identity()
+    watch.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    assert compact.milliseconds(watch, nn.Identity(), runs=3) == pytest.approx([2.0, 20.0])
+    assert set(seen) == {1} and torch.get_num_threads() == threads
 
 
 @settings(max_examples=30, deadline=None)
