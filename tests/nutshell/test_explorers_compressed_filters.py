@@ -50,6 +50,7 @@ def test_buckets_by_band_spend_the_budget(side, filters, rate, falling):
 @pytest.mark.parametrize(("side", "size"), [(4, 1), (6, 3), (8, 8), (12, 4)])
 def test_blocks_are_circulant(side, size):
     count = side // size
+    vectors = np.random.default_rng(0).standard_normal((count, count, size))
     matrix = explorers.Blocks(side, size).matrix()
     rows = explorers.Blocks(side, size).matrix(rows_first=True)
     for i in range(count):
@@ -57,6 +58,7 @@ def test_blocks_are_circulant(side, size):
             here = np.s_[i * size : (i + 1) * size, j * size : (j + 1) * size]
             np.testing.assert_array_equal(matrix[here], scipy.linalg.circulant(matrix[here][:, 0]))
             np.testing.assert_array_equal(rows[here], matrix[here].T)
+            np.testing.assert_array_equal(matrix[here][:, 0], vectors[i, j])
     assert len(np.unique(matrix)) == explorers.Blocks(side, size).numbers()["stored"] == count**2 * size
 
 
