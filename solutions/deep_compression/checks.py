@@ -724,33 +724,9 @@ def each_layer_has_its_codebook(learner, reference, rng):
 @check("pipeline")
 def file_is_small(learner, reference, rng):
     """The file takes no more bytes than sparse positions and indices in Huffman's code do"""
-    network, planted = _planted(rng)
-    kept = sum(int(there.sum()) for there, _ in planted.values())
-    share = kept / sum(there.numel() for there, _ in planted.values())
-    want = len(reference.pipeline(network, [], [share], 4, IMAGE))
-    dense = len(artefact.to_bytes(network, input_shape=IMAGE))
-    data = learner.pipeline(network, [], [share], 4, IMAGE)
-    _decoded(data)
-    small, names = artefact.read(bytes(data)).network, [name for name, p in network.named_parameters() if p.ndim > 1]
-    coded = artefact.Codebook(coder="huffman")
-    ways = {
-        "Positions are stored in words of equal length.": artefact.Sparse(coded, coder="fixed"),
-        "Indices are stored in words of equal length.":
-            artefact.Sparse(artefact.Codebook(coder="fixed"), coder="huffman"),
-        "Positions and indices are stored in words of equal length.":
-            artefact.Sparse(artefact.Codebook(coder="fixed"), coder="fixed"),
-        "Zeros are stored one by one, as a value of the codebook, and not as gaps.": coded,
-    }
-    sizes = {cause: len(artefact.to_bytes(small, input_shape=IMAGE, encodings=dict.fromkeys(names, way)))
-             for cause, way in ways.items()} if len(small.state_dict()) == len(network.state_dict()) else {}
-    cause = next((cause for cause, size in sizes.items() if abs(size - len(data)) <= 2),
-                 "Some layer is not stored as gaps and indices in Huffman's code, or its gaps are kept too short.")
-    if len(data) >= dense / 2:
-        cause = "The weights are stored dense, zeros and all: the file doesn't know that anything was compressed."
-    elif len(data) > want + 2.5 * kept:
-        cause = "Kept weights are stored as numbers of 32 bits, not as indices into a codebook."
-    expect.that(len(data) <= 1.05 * want + 8, f"at most {int(1.05 * want + 8):,} bytes", f"{len(data):,}", cause=cause,
-                next_step="Look at what nutshell.measure.measure says of your file: which encoding has each tensor?")
+    for densities in ((0.2, 0.6), (0.05, 0.3)):  # many weights, and so few that a bit for each zero outweighs gaps
+        network, planted = _planted(rng, densities)
+        _check_size(learner, reference, network, sum(int(there.sum()) for there, _ in planted.values()))
 
 
 @check("pipeline", weight=2)
@@ -815,13 +791,41 @@ def training_with_other_shares(learner, reference, rng):
     _check_training(learner, reference, rng, shares=[], centroids=3)
 
 
-def _planted(rng) -> tuple[nn.Module, dict[str, tuple[Tensor, Tensor]]]:
+def _check_size(learner, reference, network, kept):
+    share = kept / sum(p.numel() for p in network.parameters() if p.ndim > 1)
+    want = len(reference.pipeline(network, [], [share], 4, IMAGE))
+    dense = len(artefact.to_bytes(network, input_shape=IMAGE))
+    data = learner.pipeline(network, [], [share], 4, IMAGE)
+    _decoded(data)
+    small, names = artefact.read(bytes(data)).network, [name for name, p in network.named_parameters() if p.ndim > 1]
+    coded = artefact.Codebook(coder="huffman")
+    ways = {
+        "Positions are stored in words of equal length.": artefact.Sparse(coded, coder="fixed"),
+        "Indices are stored in words of equal length.":
+            artefact.Sparse(artefact.Codebook(coder="fixed"), coder="huffman"),
+        "Positions and indices are stored in words of equal length.":
+            artefact.Sparse(artefact.Codebook(coder="fixed"), coder="fixed"),
+        "Zeros are stored one by one, as a value of the codebook, and not as gaps.": coded,
+    }
+    sizes = {cause: len(artefact.to_bytes(small, input_shape=IMAGE, encodings=dict.fromkeys(names, way)))
+             for cause, way in ways.items()} if len(small.state_dict()) == len(network.state_dict()) else {}
+    cause = next((cause for cause, size in sizes.items() if abs(size - len(data)) <= 2),
+                 "Some layer is not stored as gaps and indices in Huffman's code, or its gaps are kept too short.")
+    if len(data) >= dense / 2:
+        cause = "The weights are stored dense, zeros and all: the file doesn't know that anything was compressed."
+    elif len(data) > want + 2.5 * kept:
+        cause = "Kept weights are stored as numbers of 32 bits, not as indices into a codebook."
+    expect.that(len(data) <= 1.05 * want + 8, f"at most {int(1.05 * want + 8):,} bytes", f"{len(data):,}", cause=cause,
+                next_step="Look at what nutshell.measure.measure says of your file: which encoding has each tensor?")
+
+
+def _planted(rng, densities=(0.2, 0.6)) -> tuple[nn.Module, dict[str, tuple[Tensor, Tensor]]]:
     """A network whose large weights lie in four tight clusters a layer, and for each layer where, and the means."""
     network = models.build("mlp", sizes=(64, 40, 10), seed=int(rng.integers(1000)))
     planted = {}
     with torch.no_grad():
-        for name, levels, density in (("fc1.weight", (-0.9, -0.5, 0.5, 1.0), 0.2),
-                                      ("fc2.weight", (-1.6, -0.6, 0.6, 1.4), 0.6)):
+        for name, levels, density in (("fc1.weight", (-0.9, -0.5, 0.5, 1.0), densities[0]),
+                                      ("fc2.weight", (-1.6, -0.6, 0.6, 1.4), densities[1])):
             weight = network.get_parameter(name)
             shape = tuple(weight.shape)
             which = rng.choice(4, shape, p=(0.08, 0.08, 0.76, 0.08))
@@ -1023,10 +1027,19 @@ def optimum_of_any_values(learner, reference, rng):
 def _check_optimum(learner, values: np.ndarray, q: int) -> None:
     found = _centroids(learner.optimal_codebook(torch.from_numpy(values), q), q)
     best, got = _least_objective(values, q), _objective(values, found)
-    lloyd = _objective(values, _lloyd(values, np.linspace(values.min(), values.max(), q), 100))
+    ordered = np.sort(values)
+    gaps = np.sort(np.argsort(-np.diff(ordered), kind="stable")[: q - 1]) + 1
+    known = {
+        "That is where Lloyd's rounds end.": _lloyd(values, np.linspace(values.min(), values.max(), q), 100),
+        "The sorted values are cut into parts of equal numbers, wherever they lie.":
+            np.array([part.mean() for part in np.array_split(ordered, q)]),
+        "The sorted values are cut at the widest gaps: far-off values get centroids, and the many share the rest.":
+            np.array([part.mean() for part in np.split(ordered, gaps)]),
+    }
+    cause = next((words for words, wrong in known.items()
+                  if math.isclose(got, _objective(values, wrong), rel_tol=1e-9)), "")
     expect.that(got <= best * (1 + 1e-6) + 1e-9, f"{best:.6g}, the least sum of squares of {len(values)} values with "
-                f"{q} centroids", f"{got:.6g}",
-                cause="That is where Lloyd's rounds end." if math.isclose(got, lloyd, rel_tol=1e-9) else "",
+                f"{q} centroids", f"{got:.6g}", cause=cause,
                 next_step="Try q = 2: which of the n − 1 cuts of the sorted values is best?")
 
 

@@ -101,6 +101,8 @@ def _check_scale(learner, low, high, bits):
     }
     if length != high - low:
         causes |= {"The range is not extended to contain 0.": (high - low) / (levels - 1)}
+    causes |= {"The range is made as long on one side of 0 as on the other, and levels beyond it stand for nothing.":
+               2 * max(-low, high) / (levels - 1)}
     expect.close(scale, length / (levels - 1), f"the scale of the range {low:g} to {high:g} with {bits} bits",
                  rtol=1e-6, atol=0, causes=causes, next_step="Draw the levels for 2 bits and count the gaps.")
 
@@ -483,7 +485,7 @@ def _check_percentile(learner, values, share):
     options = {} if share is None else {"share": share}
     low, high = _range(learner.calibrate(torch.tensor(values), method="percentile", **options))
     share = 0.999 if share is None else share
-    ordered = np.sort(np.ravel(values))
+    came, ordered = np.ravel(values), np.sort(np.ravel(values))
     cut = (1 - share) / 2
 
     def around(quantile):
@@ -496,6 +498,8 @@ def _check_percentile(learner, values, share):
         "Only the high end is cut.": np.array([ordered[0], np.quantile(ordered, share)]),
         "Nothing is cut off.": ordered[[0, -1]],
         "The share is not used.": np.quantile(ordered, [0.0005, 0.9995]),
+        "These stand at the right places of the numbers as they came: sort them first.":
+            np.sort(came[[int(cut * len(came)), len(came) - 1 - int(cut * len(came))]]),
     }
     slack = 1e-6 * (ordered[-1] - ordered[0])
     for got, (least, most), name in ((low, around(cut), "low"), (high, around(1 - cut), "high")):
@@ -510,11 +514,14 @@ def _check_least_squares(learner, values, bits):
     least, largest = float(np.min(values)), float(np.max(values))
     candidates = [(least * t / 100, largest * t / 100) for t in range(1, 101)]
     errors = [_error(values, *ends, bits) for ends in candidates]
+    one_end = [(least, max(least, high)) for _, high in candidates]
     cause = _first_cause((low, high), {
         "That is the whole range: was its error compared with those of shorter ones?": (least, largest),
         "That is the range with the least error at 8 bits: are the bits used?":
             candidates[int(np.argmin([_error(values, *ends, 8) for ends in candidates]))],
         "That is the range with the largest error.": candidates[int(np.argmax(errors))],
+        "The low end is never moved: both ends come closer together.":
+            one_end[int(np.argmin([_error(values, *ends, bits) for ends in one_end]))],
         "Errors are squared first and added then; this range has the least mean *absolute* error.":
             candidates[int(np.argmin([_error(values, *ends, bits, 1) for ends in candidates]))],
     })

@@ -70,6 +70,8 @@ MISTAKES = [
     ("sharing_rate", mutants.rate_of_broken_bits, "whole bits"),
     ("sharing_rate", mutants.rate_of_the_slide, "natural one"),
     ("optimal_codebook", mutants.optimum_of_lloyd, "where Lloyd's rounds end"),
+    ("optimal_codebook", mutants.optimum_of_equal_parts, "parts of equal numbers"),
+    ("optimal_codebook", mutants.optimum_at_the_gaps, "at the widest gaps"),
 ]
 
 

@@ -44,6 +44,15 @@ def test_alternatives_are_accepted_under_other_secrets(name, answer):
 
 
 @pytest.mark.parametrize("name", WRITTEN)
+def test_mutants_are_rejected_under_another_secret(name):
+    source = SOURCES[name]
+    wrong = [answer for answer in source.answers() if not answer.right and source.home(answer.exercise) is source]
+    passed = [answer.implementation.__name__ for answer in wrong if all(
+        verdict.passed for verdict in running.try_answer(answer, checks_of(source.checks), source.reference, seed=1))]
+    assert wrong and passed == []
+
+
+@pytest.mark.parametrize("name", WRITTEN)
 def test_every_exercise_has_public_and_hidden_checks(name):
     source = SOURCES[name]
     for exercise in source.unit.exercises:

@@ -55,6 +55,8 @@ def _check_scale(learner, low, high, bits):
     }
     if length != high - low:
         causes |= {"The range is not extended to contain 0.": (high - low) / (levels - 1)}
+    causes |= {"The range is made as long on one side of 0 as on the other, and levels beyond it stand for nothing.":
+               2 * max(-low, high) / (levels - 1)}
     expect.close(scale, length / (levels - 1), f"the scale of the range {low:g} to {high:g} with {bits} bits",
                  rtol=1e-6, atol=0, causes=causes, next_step="Draw the levels for 2 bits and count the gaps.")
 

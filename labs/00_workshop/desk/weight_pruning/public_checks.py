@@ -9,7 +9,8 @@ from nutshell.checks import check
 @check("magnitude_mask")
 def exactly_that_many_go(learner, reference, rng):
     """A share s of N weights prunes round(s·N) of them, in tensors of any shape"""
-    for shape, sparsity, want in (((4, 5), 0.5, 10), ((30,), 0.9, 27), ((3, 2, 2, 2), 0.25, 6), ((7, 3), 0.1, 2)):
+    for shape, sparsity, want in (((4, 5), 0.5, 10), ((30,), 0.9, 27), ((3, 2, 2, 2), 0.25, 6), ((7, 3), 0.1, 2),
+                                  ((5, 3), 0.25, 4), ((7, 3), 0.6, 13)):  # of 3.75 and of 12.6 weights
         _check_count(learner, torch.from_numpy(rng.standard_normal(shape)), sparsity, want)
 
 
@@ -79,7 +80,9 @@ def _check_count(learner, weight, sparsity, want):
     expect.equal(
         pruned, want, f"the number of weights pruned of {many} at a share of {sparsity:.4g}",
         causes={"True and False are swapped (True means that a weight stays), or the share is taken for what stays.":
-                many - want},
+                many - want}
+        | ({f"{sparsity * many:.4g} is cut off: the nearest whole number is wanted.": int(sparsity * many)}
+           if want > sparsity * many + 1e-6 else {}),
         cause="Equal magnitudes fall together where weights are compared with a threshold." if
         weight.abs().unique().numel() < many else "", next_step="Count first, then prune that many by their positions.")
 
