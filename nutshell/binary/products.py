@@ -18,7 +18,7 @@ from nutshell.errors import WrongUse
 _BLOCK = 1 << 15  # pairs of rows that NumPy takes at a time: 3 · 256 KB of differences, in the second cache
 _BUFFER = 512  # numbers; with its usual 8192, NumPy 2.4 copies a broadcast operand, which takes three times as long
 _CACHE = 1 << 15  # words of rows that Numba's version takes at a time: 256 KB
-_WORTH = 1 << 20  # products of words below which handing them to threads takes longer than it saves
+_WORTH = 1 << 21  # products of words below which handing them to threads takes longer than it saves
 _BYTE = 3  # words whose ones surely fit a byte: 3 · 64 = 192
 
 
@@ -122,8 +122,11 @@ def with_numba(left: Packed, right: Packed, threads: int = 1) -> np.ndarray:
         threads = 1
     step = max(4, min(_CACHE // max(width, 1), -(-len(words) // threads)))
     starts = range(0, len(words), step)
-    for _ in map(part, starts) if threads == 1 else _pool(threads).map(part, starts):
-        pass
+    others = [_pool(threads).submit(part, start) for start in starts if threads > 1 and start % (threads * step)]
+    for start in starts if threads == 1 else starts[::threads]:  # this thread has its share too
+        part(start)
+    for job in others:
+        job.result()
     return result[:, : len(right)]
 
 

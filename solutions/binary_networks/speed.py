@@ -7,7 +7,8 @@
 measures on a machine that should do nothing else, in about two minutes, and writes ``results/binary_speed.json``;
 ``--part kernels`` or ``--part network`` measures one of the two tables only.
 
-Every time is the shortest of many calls, taken in turns, so that a busy moment of the machine meets all alike. The
+Every time is the shortest of many calls. On one thread they take turns, so that a busy moment of the machine meets all
+alike; on all threads each is measured by itself, since threads that wait for more work keep others from theirs. The
 float product is that of the quicker of NumPy's and PyTorch's BLAS for each shape. Convolutions have their channels last
 in memory, in all networks, which PyTorch is quickest with.
 """
@@ -43,6 +44,7 @@ SHAPES = {
 }
 SLOW = 2e9  # products of signs above which the plain version isn't timed
 BATCHES = (1, 100)
+PAUSE = 0.2  # seconds
 Calls = Mapping[str, Callable[[], object]]
 
 
@@ -90,9 +92,12 @@ def kernel_row(name: str, rows: int, numbers: int, outputs: int, seconds: float)
     blas_kinds = ("blas_numpy", "blas_torch")
     every = {kind: numbers_in[kind] for kind in blas_kinds}
     every["numba"] = partial(binary.product, packed, weights, "numba", cores())
+    all_threads: dict[str, float] = {}
     with threadpool_limits(cores()):
         torch.set_num_threads(cores())
-        all_threads = shortest(every, seconds)
+        for kind, call in every.items():  # not in turns: threads of BLAS wait at work for a while before they sleep
+            time.sleep(PAUSE)
+            all_threads |= shortest({kind: call}, seconds)
         torch.set_num_threads(1)
     blas, blas_all = (min(times[kind] for kind in blas_kinds) for times in (one, all_threads))
     row = {
@@ -162,7 +167,8 @@ def network_table(build: Callable[[Way], nn.Module], blocks: int, images: Tensor
         torch.set_num_threads(1)
         for network in networks.values():
             set_threads(network, 1)
-        parts = {name: layer_times(networks[name], images[:100], seconds) for name in ("float, normalised alike", "XNOR, Numba")}
+        parts = {name: layer_times(networks[name], images[:100], seconds)
+                 for name in ("float, normalised alike", "XNOR, Numba")}
     return {"rows": rows, "parts_us": parts, "parts_images": 100, "largest_difference": difference,
             "weights": "random, normalised by statistics of the images: times don't depend on them"}
 
