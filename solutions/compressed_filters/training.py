@@ -37,7 +37,7 @@ class Job:
     rate : int
         c; for circulant layers the block, of the first two layers alone; 1 for the full network.
     learning_rate : float
-        The best of three on validation images.
+        Largest of the training.
     """
 
     network: str
