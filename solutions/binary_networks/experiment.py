@@ -60,7 +60,8 @@ def collect(keep: Path) -> Path:
 
 def row_of(run: Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """One run over its seeds."""
-    found: dict[str, Any] = {key: summary([row[key] for row in rows]) for key in OVER_SEEDS if key in rows[0]}
+    found: dict[str, Any] = {"seeds": [row["seed"] for row in rows]}
+    found |= {key: summary([row[key] for row in rows]) for key in OVER_SEEDS if key in rows[0]}
     curves = [row["curve"] for row in rows]
     found["validation_curve"] = [round(sum(values) / len(values), 3) for values in zip(*curves, strict=True)]
     found |= {key: rows[0][key] for key in OF_ONE if key in rows[0]}
