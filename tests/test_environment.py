@@ -2,10 +2,12 @@
 
 import re
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -74,3 +76,12 @@ def test_what_only_other_systems_need_is_pinned_too() -> None:
 
 def is_pin(line: str) -> bool:
     return bool(line) and not line.startswith("#")
+
+
+def test_pins_run_on_the_oldest_python_that_is_promised() -> None:
+    oldest = Version(PROJECT["requires-python"].removeprefix(">=") + ".0")
+    pinned = {canonicalize_name(line.split("==")[0]) for line in PINS if "==" in line and not line.startswith("#")}
+    here = {canonicalize_name(one.metadata["Name"]): one.metadata["Requires-Python"] for one in distributions()}
+    too_new = {name for name in pinned & set(here) if here[name] and oldest not in SpecifierSet(here[name])}
+    assert len(pinned & set(here)) > 50
+    assert too_new == set()
