@@ -28,7 +28,7 @@ UNIT = Unit(
         Budget(
             name="binary_network",
             points=4,
-            file="binary.nut",
+            file="lenet-5-caffe-bwn.nut",
             data="mnist",
             topology="lenet-5-caffe",
             limits=(
