@@ -83,3 +83,30 @@ def mean_and_spread(values: list[float]) -> tuple[float, float]:
         raise ValueError(f"{len(values)} value(s): a spread needs at least two.")
     mean = sum(values) / len(values)
     return mean, (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
+
+
+def summary(values: list[float]) -> dict[str, Any]:
+    """Mean, spread and the values themselves, as results keep a figure over seeds; rounded to three digits.
+
+    Parameters
+    ----------
+    values : list of float
+        At least one, one a seed.
+
+    Returns
+    -------
+    dict
+        ``mean``; ``spread``, the sample standard deviation, None of a single value; ``each``, the values.
+
+    Examples
+    --------
+    >>> summary([1.5, 1.7])
+    {'mean': 1.6, 'spread': 0.141, 'each': [1.5, 1.7]}
+    >>> summary([1.5])["spread"] is None
+    True
+    """
+    each = [round(value, 3) for value in values]
+    if len(values) == 1:
+        return {"mean": each[0], "spread": None, "each": each}
+    mean, spread = mean_and_spread(values)
+    return {"mean": round(mean, 3), "spread": round(spread, 3), "each": each}

@@ -61,18 +61,11 @@ def collect(keep: Path) -> Path:
 def row_of(run: Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """One run over its seeds."""
     found: dict[str, Any] = {"seeds": [row["seed"] for row in rows]}
-    found |= {key: summary([row[key] for row in rows]) for key in OVER_SEEDS if key in rows[0]}
+    found |= {key: results.summary([row[key] for row in rows]) for key in OVER_SEEDS if key in rows[0]}
     curves = [row["curve"] for row in rows]
     found["validation_curve"] = [round(sum(values) / len(values), 3) for values in zip(*curves, strict=True)]
     found |= {key: rows[0][key] for key in OF_ONE if key in rows[0]}
     return found | {"recipe": vars(run.recipe), "file": None}
-
-
-def summary(values: list[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation (none of a single seed) and the values, in percent."""
-    mean, spread = results.mean_and_spread(values) if len(values) > 1 else (values[0], None)
-    return {"mean": round(mean, 3), "spread": None if spread is None else round(spread, 3),
-            "each": [round(value, 3) for value in values]}
 
 
 if __name__ == "__main__":

@@ -110,9 +110,9 @@ def rows(images: Dataset, networks: Trained, test: bool) -> list[dict[str, Any]]
             "network": name, "words": NETWORKS[name].words, "reference": name == REFERENCE,
             "blocks": NETWORKS[name].options.get("blocks"), "parameters": first.params, "macs": first.macs,
             "energy_uj": round(first.energy_uj, 3), "milliseconds": latency(artefact.read(files[0]).network),
-            "validation_error_percent": summary([float(each.error_percent or 0) for each in seen]),
-            "test_error_percent": summary(tested) if tested else None,
-            "train_loss": summary(networks.loss(name)), "file": kept_as, "bytes": first.bytes,
+            "validation_error_percent": results.summary([float(each.error_percent or 0) for each in seen]),
+            "test_error_percent": results.summary(tested) if tested else None,
+            "train_loss": results.summary(networks.loss(name)), "file": kept_as, "bytes": first.bytes,
         })  # fmt: skip
     return found
 
@@ -126,7 +126,7 @@ def candidates(images: Dataset, networks: Trained, test: bool) -> list[dict[str,
             found.append({
                 "network": name, "words": NETWORKS[name].words, "blocks": NETWORKS[name].options["blocks"],
                 "parameters": size.params, "macs": size.macs, "validation_error_percent": errors(made, images),
-                "train_loss": summary(networks.loss(name)),
+                "train_loss": results.summary(networks.loss(name)),
             })  # fmt: skip
     return found
 
@@ -140,7 +140,8 @@ def aids(images: Dataset, networks: Trained, test: bool) -> list[dict[str, Any]]
             found.append({
                 "aid": aid, "network": base, "words": NETWORKS[name].words,
                 "without": errors(without, images), "with": errors(using, images),
-                "without_train_loss": summary(networks.loss(base)), "with_train_loss": summary(networks.loss(name)),
+                "without_train_loss": results.summary(networks.loss(base)),
+                "with_train_loss": results.summary(networks.loss(name)),
                 "beta": [round(module.beta.item(), 3) for module in using[0].modules() if isinstance(module, Swish)],
             })  # fmt: skip
     return found
@@ -158,7 +159,7 @@ def heads(images: Dataset, networks: Trained, test: bool) -> list[dict[str, Any]
                 "head": "global average pooling" if name == HEADS[-1] else NETWORKS[name].words, "network": name,
                 "parameters": size.params, "macs": size.macs,
                 "head_parameters": sum(parameter.numel() for parameter in head.parameters()),
-                "validation_error_percent": errors(made, images), "train_loss": summary(networks.loss(name)),
+                "validation_error_percent": errors(made, images), "train_loss": results.summary(networks.loss(name)),
             })  # fmt: skip
     return found
 
@@ -180,9 +181,9 @@ def channels_apart(images: Dataset, networks: Trained, test: bool) -> list[dict[
     def percent(values: Any) -> float:
         return 100 * (values.argmax(1) != labels).double().mean().item()
 
-    each = [row(f"{name} alone", 1, summary([percent(values) for values in found]), size[3])
+    each = [row(f"{name} alone", 1, results.summary([percent(values) for values in found]), size[3])
             for name, found in zip(COLOURS, logits, strict=True)]  # fmt: skip
-    voted = summary([percent(sum(values)) for values in zip(*logits, strict=False)])
+    voted = results.summary([percent(sum(values)) for values in zip(*logits, strict=False)])
     return [row("one network, three colours", 1, errors(together, images), size[1]), *each,
             row("three networks, one colour each", 3, voted, size[3])]  # fmt: skip
 
@@ -230,20 +231,7 @@ UNOFFICIAL = ("Measured on a copy of the data set whose pixels went through JPEG
 
 def errors(networks: list[nn.Module], images: Dataset) -> dict[str, Any]:
     """Share of the validation images that are wrong, in percent."""
-    return summary([evaluate(network, images.validation)[1] for network in networks])
-
-
-def summary(values: list[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation and the values, rounded to what a data set of thousands can tell.
-
-    Examples
-    --------
-    >>> summary([1.5, 1.7])["mean"], summary([1.5])["spread"]
-    (1.6, None)
-    """
-    each = [round(value, 3) for value in values]
-    mean, spread = results.mean_and_spread(values) if len(values) > 1 else (values[0], None)
-    return {"mean": round(mean, 3), "spread": None if spread is None else round(spread, 3), "each": each}
+    return results.summary([evaluate(network, images.validation)[1] for network in networks])
 
 
 def latency(network: nn.Module, runs: int = 60) -> float:

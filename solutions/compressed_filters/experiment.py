@@ -133,8 +133,8 @@ def row_of(job: Job, keep: Path) -> dict[str, Any] | None:
         ("block" if job.method == "circulant" else "rate"): job.rate,
         "learning_rate": job.learning_rate, "seeds": list(cards), "numbers": first["numbers"],
         **({"bytes": first["bytes"], "macs": first["macs"]} if is_saved(job) else {}),  # of the first seed
-        "test_error_percent": summary([each["error_percent"] for each in cards.values()]),
-        "validation_error_percent": summary([each["validation_error_percent"] for each in cards.values()]),
+        "test_error_percent": results.summary([each["error_percent"] for each in cards.values()]),
+        "validation_error_percent": results.summary([each["validation_error_percent"] for each in cards.values()]),
     }  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def sections(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     hashed, full = rows.get(REFERENCE.name), rows.get(f"{MLP}-full-1")
     if hashed and full:
         lost = [a - b for a, b in zip(*(row["test_error_percent"]["each"] for row in (hashed, full)), strict=False)]
-        found["reference"] = {"file": "compressed_filters.nut", **hashed, "points_lost": summary(lost)}
+        found["reference"] = {"file": "compressed_filters.nut", **hashed, "points_lost": results.summary(lost)}
     return found
 
 
@@ -162,12 +162,6 @@ def recipe_of(network: str) -> dict[str, Any]:
     """What all jobs of a network have in common."""
     recipe = asdict(next(job.recipe for job in JOBS.values() if job.network == network))
     return {key: value for key, value in recipe.items() if key != "learning_rate"}
-
-
-def summary(values: list[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation (none for one value) and the values, as far as thousands of images can tell."""
-    mean, spread = results.mean_and_spread(values) if len(values) > 1 else (values[0], 0.0)
-    return {"mean": round(mean, 3), "spread": round(spread, 3), "each": [round(value, 3) for value in values]}
 
 
 if __name__ == "__main__":

@@ -54,19 +54,19 @@ def main(keep: Path) -> None:
         "first_layer_bytes": layer_bytes(networks[rank][0]),
         "first_layer_rate": layer_bytes(dense[0]) / layer_bytes(networks[rank][0]),
         "file_bytes": file_bytes,
-        "test_error_percent": summary(errors(networks[rank], images, "test")),
-        "dense_test_error_percent": summary(errors(dense, images, "test")),
-        "dense_fine_tuned_alike_test_error_percent": summary(errors(tuned, images, "test")),
+        "test_error_percent": results.summary(errors(networks[rank], images, "test")),
+        "dense_test_error_percent": results.summary(errors(dense, images, "test")),
+        "dense_fine_tuned_alike_test_error_percent": results.summary(errors(tuned, images, "test")),
     }
-    reference["points_lost"] = summary([after - first for after, first in zip(
+    reference["points_lost"] = results.summary([after - first for after, first in zip(
         reference["test_error_percent"]["each"], reference["dense_test_error_percent"]["each"], strict=True)])
     file = results.save(
         "low_rank", command=COMMAND, data=images.name, network=NETWORK, layer="fc1", seeds=list(SEEDS),
         fine_tuning=vars(FINE_TUNING),
         rank_chosen_by=f"smallest with a mean validation error of at most {TOLERANCE} points above the dense networks'",
         dense_first_layer_bytes=layer_bytes(dense[0]),
-        dense_validation_error_percent=summary(baseline),
-        dense_fine_tuned_alike_validation_error_percent=summary(errors(tuned, images, "validation")),
+        dense_validation_error_percent=results.summary(baseline),
+        dense_fine_tuned_alike_validation_error_percent=results.summary(errors(tuned, images, "validation")),
         rows=rows, reference=reference)
     click.echo(f"{file}: rank {rank}, first layer {reference['first_layer_rate']:.2f} times smaller, "
                f"{reference['points_lost']['mean']:+.2f} points of test error.")
@@ -105,17 +105,11 @@ def errors(networks: list[nn.Module], images: Dataset, part: str) -> list[float]
     return [evaluate(network, getattr(images, part))[1] for network in networks]
 
 
-def summary(values: list[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation and the values, rounded to what a data set of thousands can tell."""
-    mean, spread = results.mean_and_spread(values)
-    return {"mean": round(mean, 3), "spread": round(spread, 3), "each": [round(value, 3) for value in values]}
-
-
 def row(rank: int, before: list[nn.Module], after: list[nn.Module], images: Dataset) -> dict[str, Any]:
     """What one rank costs and loses."""
     return {"rank": rank, "first_layer_bytes": layer_bytes(after[0]),
-            "validation_error_before_percent": summary(errors(before, images, "validation")),
-            "validation_error_percent": summary(errors(after, images, "validation"))}
+            "validation_error_before_percent": results.summary(errors(before, images, "validation")),
+            "validation_error_percent": results.summary(errors(after, images, "validation"))}
 
 
 def choose(rows: list[dict[str, Any]], dense_error: float) -> int:

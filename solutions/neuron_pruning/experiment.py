@@ -109,8 +109,9 @@ def row(networks: list[nn.Module], images: Dataset) -> dict[str, Any]:
         "layers": [[layer.out_features for layer in linear_layers(network)] for network in networks],
         "parameters": [size(network) for network in networks],
         "nonzero": [sum(int((value != 0).sum()) for value in network.parameters()) for network in networks],
-        "validation_error_percent": summary([evaluate(network, images.validation)[1] for network in networks]),
-        "test_error_percent": summary([evaluate(network, images.test)[1] for network in networks]),
+        "validation_error_percent": results.summary(
+            [evaluate(network, images.validation)[1] for network in networks]),
+        "test_error_percent": results.summary([evaluate(network, images.test)[1] for network in networks]),
     }
 
 
@@ -137,8 +138,9 @@ def convolutions(keep: Path) -> dict[str, Any]:
         "widths": channels.WIDTHS, "largest_difference_masked_shrunk": max(apart),
         "rows": {name: {
             "parameters": size(networks[0]), "macs": meter.count(networks[0], (1, *IMAGE)).total.macs,
-            "validation_error_percent": summary([evaluate(network, images.validation)[1] for network in networks]),
-            "test_error_percent": summary([evaluate(network, images.test)[1] for network in networks]),
+            "validation_error_percent": results.summary(
+                [evaluate(network, images.validation)[1] for network in networks]),
+            "test_error_percent": results.summary([evaluate(network, images.test)[1] for network in networks]),
         } for name, networks in rows.items()},
     }  # fmt: skip
 
@@ -164,8 +166,9 @@ def gru(keep: Path) -> dict[str, Any]:
         networks = [reader_of(images, plan, seed, keep) for seed in SEEDS]
         rows[name] = {
             "sparsity": [round(recurrent.sparsity_of(network), 4) for network in networks],
-            "validation_error_percent": summary([evaluate(network, images.validation)[1] for network in networks]),
-            "test_error_percent": summary([evaluate(network, images.test)[1] for network in networks]),
+            "validation_error_percent": results.summary(
+                [evaluate(network, images.validation)[1] for network in networks]),
+            "test_error_percent": results.summary([evaluate(network, images.test)[1] for network in networks]),
         }
         click.echo(f"GRU, {name}: {rows[name]}")
     lost = [sparse - dense for sparse, dense in zip(rows["sparse"]["test_error_percent"]["each"],
@@ -173,7 +176,7 @@ def gru(keep: Path) -> dict[str, Any]:
     network = recurrent.RowReader(GRU.hidden)
     return {"seeds": list(SEEDS), "plan": asdict(GRU), "parameters": size(network), "rows": rows,
             "matrix_weights": sum(v.numel() for n, v in network.gru.named_parameters() if n.startswith("weight")),
-            "points_lost": summary(lost)}
+            "points_lost": results.summary(lost)}
 
 
 def reader_of(images: Dataset, plan: recurrent.Plan, seed: int, keep: Path) -> recurrent.RowReader:
@@ -220,21 +223,6 @@ def dense_network(images: Dataset, seed: int, keep: Path) -> nn.Module:
     network = prepare(models.build(name, seed=seed))
     train(network, images, RECIPES[name].training, seed, resume=keep / f"{name}-{seed}.state")
     return network.eval()
-
-
-def summary(values: list[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation and the values, rounded to what a data set of thousands can tell.
-
-    Examples
-    --------
-    >>> summary([1.5, 1.7])["mean"], summary([1.5])["spread"]
-    (1.6, None)
-    """
-    each = [round(value, 3) for value in values]
-    if len(values) == 1:
-        return {"mean": each[0], "spread": None, "each": each}
-    mean, spread = results.mean_and_spread(values)
-    return {"mean": round(mean, 3), "spread": round(spread, 3), "each": each}
 
 
 PARTS = {"neurons": neurons, "convolutions": convolutions, "recurrent": gru, "blocks": blocks, "speed": speeds}

@@ -116,12 +116,12 @@ def measured(name: str, images: Dataset, keep: Path) -> dict[str, Any]:
         return json.loads(file.read_text(encoding="utf-8"))
 
     found: dict[str, Any] = {"parameters": sum(p.numel() for p in dense[0].parameters()),
-                             "dense_validation_error_percent": summary(errors(dense, images.validation))}
+                             "dense_validation_error_percent": results.summary(errors(dense, images.validation))}
     found["calibration"] = [once(f"calibration-{number}", partial(calibration, *way, dense, images, seen))
                             for number, way in enumerate(PLANS[name].ways)]
     best = min(found["calibration"], key=lambda row: row["validation_error_percent"]["mean"])
     truth = Answers.of(dense, images.test)
-    found["dense_test_error_percent"] = summary(truth.errors())
+    found["dense_test_error_percent"] = results.summary(truth.errors())
     found["int8"] = once("int8", lambda: int8(
         dense, [convert(network, seen, best["method"], best["share"]) for network in dense], images, truth, seen))
     found["int8"] |= {"method": best["method"], "share": best["share"]}
@@ -164,7 +164,8 @@ class Answers:
     def against(self, other: "Answers") -> dict[str, Any]:
         """Error, points lost against the other, and images compared in pairs."""
         pairs = [paired.compare(b, a, self.labels) for a, b in zip(self.answers, other.answers, strict=True)]
-        return {"test_error_percent": summary(self.errors()), "points_lost": summary([pair.points for pair in pairs]),
+        return {"test_error_percent": results.summary(self.errors()),
+                "points_lost": results.summary([pair.points for pair in pairs]),
                 "paired": [{"only_dense_wrong": pair.only_first, "only_this_wrong": pair.only_second,
                             "p_value": round(pair.p_value, 4)} for pair in pairs]}
 
@@ -174,8 +175,8 @@ def row_of_bits(bits: int, dense: list[nn.Module], images: Dataset, seen: Tensor
     row: dict[str, Any] = {"bits": bits}
     for key, steps in (("per_tensor", whole_steps), ("per_channel", channel_steps),
                        ("least_squares", least_squares_steps)):
-        row[key] = summary(errors([with_weights(network, bits, steps) for network in dense], images.validation))
-    row["activations_too"] = summary(errors([FakeQuantized(network, seen, bits) for network in dense],
+        row[key] = results.summary(errors([with_weights(network, bits, steps) for network in dense], images.validation))
+    row["activations_too"] = results.summary(errors([FakeQuantized(network, seen, bits) for network in dense],
                                             images.validation))
     return row
 
@@ -205,7 +206,7 @@ def calibration(method: str, share: float, dense: list[nn.Module], images: Datas
     """Validation error of the networks on whole numbers for one way to calibrate."""
     networks = [convert(network, seen, method, share) for network in dense]
     answers = Answers([integer_answers(network, images.validation) for network in networks], images.validation)
-    return {"method": method, "share": share, "validation_error_percent": summary(answers.errors())}
+    return {"method": method, "share": share, "validation_error_percent": results.summary(answers.errors())}
 
 
 def integer_answers(network: IntegerNetwork, part: Split) -> Tensor:
@@ -258,13 +259,14 @@ def trained(name: str, dense: list[nn.Module], images: Dataset, seen: Tensor, tr
     alike = [copy.deepcopy(network) for network in dense]
     tune(alike, name, "dense", images, keep)
     rows: list[dict[str, Any]] = [
-        {"bits": 32, "validation_error_percent": summary(errors(alike, images.validation))}
+        {"bits": 32, "validation_error_percent": results.summary(errors(alike, images.validation))}
         | Answers.of(alike, images.test).against(truth)]
     tested: list[FakeQuantized] = []
     for bits in PLANS[name].trained:
         networks = [FakeQuantized(network, seen, bits) for network in dense]
         tune(networks, name, str(bits), images, keep)
-        row: dict[str, Any] = {"bits": bits, "validation_error_percent": summary(errors(networks, images.validation))}
+        wrong = results.summary(errors(networks, images.validation))
+        row: dict[str, Any] = {"bits": bits, "validation_error_percent": wrong}
         if bits == TESTED_BITS:
             tested, row = networks, row | Answers.of(networks, images.test).against(truth)
         rows.append(row)
@@ -320,12 +322,6 @@ def times(name: str, images: Dataset) -> list[dict[str, Any]]:
 def errors(networks: Sequence[nn.Module], part: Split) -> list[float]:
     """Error of each network in percent of the images of one part."""
     return [evaluate(network, part)[1] for network in networks]
-
-
-def summary(values: list[float]) -> Summary:
-    """Mean, sample standard deviation and the values, rounded to what a data set of thousands can tell."""
-    mean, spread = results.mean_and_spread(values)
-    return {"mean": round(mean, 3), "spread": round(spread, 3), "each": [round(value, 3) for value in values]}
 
 
 if __name__ == "__main__":

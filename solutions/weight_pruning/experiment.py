@@ -100,7 +100,7 @@ class Bench:
 
     def errors(self, networks: list[nn.Module], part: str = "validation") -> dict[str, Any]:
         """Mean, spread and values of the error in percent."""
-        return summary([evaluate(network, getattr(self.images, part))[1] for network in networks])
+        return results.summary([evaluate(network, getattr(self.images, part))[1] for network in networks])
 
 
 def rates(bench: Bench) -> dict[str, Any]:
@@ -209,12 +209,6 @@ def row(networks: list[nn.Module]) -> dict[str, Any]:
 def nonzero(weight: Tensor) -> int:
     """Numbers that aren't zero."""
     return int((weight != 0).sum())
-
-
-def summary(values: list[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation (of two seeds at least) and the values."""
-    mean, spread = results.mean_and_spread(values) if len(values) > 1 else (values[0], 0.0)
-    return {"mean": round(mean, 3), "spread": round(spread, 3), "each": [round(value, 3) for value in values]}
 
 
 def write_down(images: Dataset, part: str, found: dict[str, Any]) -> None:

@@ -47,6 +47,11 @@ def test_mean_and_spread_is_the_sample_standard_deviation():
         results.mean_and_spread([1.0])
 
 
+def test_summaries_round_and_know_a_single_seed():
+    assert results.summary([1.0, 2.0, 3.0]) == {"mean": 2.0, "spread": 1.0, "each": [1.0, 2.0, 3.0]}
+    assert results.summary([1.0])["spread"] is None
+
+
 @pytest.mark.parametrize("file", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
 def test_every_result_names_a_command_that_exists_and_its_data(file):
     content = json.loads(file.read_text(encoding="utf-8"))

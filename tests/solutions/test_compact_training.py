@@ -99,7 +99,7 @@ def test_summaries_fit_their_values():
     rows = [row[key] for row in FOUND["rows"] for key in ("validation_error_percent", "test_error_percent") if row[key]]
     rows += [row[key] for row in FOUND["aids"] for key in ("with", "without")]
     rows += [row["validation_error_percent"] for row in FOUND["heads"]]
-    assert len(rows) >= 3 and all(row == experiment.summary(row["each"]) for row in rows)
+    assert len(rows) >= 3 and all(row == results.summary(row["each"]) for row in rows)
     assert all(0 < value < 60 for row in rows for value in row["each"])
 
 

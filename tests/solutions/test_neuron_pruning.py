@@ -14,7 +14,6 @@ from nutshell import artefact, results
 from nutshell.checks import answers_of, checks_of
 from nutshell.wire import running
 from solutions.neuron_pruning import channels, checks, mutants, pipeline, recurrent, reference
-from solutions.neuron_pruning.experiment import summary
 from solutions.neuron_pruning.speed import compare
 
 CHECKS = checks_of(checks)
@@ -235,11 +234,6 @@ def test_speeds_come_with_quartiles():
         for values in found["tiny"][batch].values():
             for numbers in values.values():
                 assert 0 < numbers["low"] <= numbers["median"] <= numbers["high"]
-
-
-def test_summaries_round_and_know_a_single_seed():
-    assert summary([1.0, 2.0, 3.0]) == {"mean": 2.0, "spread": 1.0, "each": [1.0, 2.0, 3.0]}
-    assert summary([1.0])["spread"] is None
 
 
 # The results
