@@ -148,9 +148,7 @@ def lay_out(name: str, folder: Path) -> str:
         raise Trouble(f"{name} isn't on this machine. Run: nutshell data fetch {name}")
     place = folder / source.folder
     place.mkdir(parents=True, exist_ok=True)
-    for file, content in copy.contents.items():
-        content.tofile(place / file)
-    return f"Data: {copy.name}, {sum(content.nbytes for content in copy.contents.values()) / 1e6:,.0f} MB."
+    return f"Data: {copy.name}, {source.write(copy.contents, place) / 1e6:,.0f} MB."
 
 
 def readme(archive: str, solutions: bool, wheels: bool, data: bool) -> str:

@@ -51,29 +51,36 @@ def status(as_json: bool = False) -> None:
 @data.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def fetch(names: tuple[str, ...]) -> None:
-    """Download data sets into the cache, all of them by default; whole copies are left alone.
+    """Download data sets into the cache; whole copies are left alone.
+
+    Without a name those that the lessons run on; the larger pictures of the applications are fetched by name.
 
     \b
     Examples:
       nutshell data fetch
       nutshell data fetch mnist
+      nutshell data fetch track gestures malaria
     """
     from nutshell import data as datasets
     from nutshell.data.report import fetch as fetch_one
 
-    for source in [datasets.source_of(name) for name in names or datasets.names()]:
+    usual = [name for name in datasets.names() if not getattr(datasets.source_of(name), "on_request", False)]
+    for source in [datasets.source_of(name) for name in names or usual]:
         click.echo(fetch_one(source))
 
 
 @data.command("import")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 def import_(path: Path) -> None:
-    """Take a publisher's files over into the cache, from a folder or an archive; check sums must be right.
+    """Take a publisher's files over into the cache, from a folder or an archive.
+
+    Check sums must be right; of pictures in folders, which have none, the listing must be whole.
 
     \b
     Examples:
       nutshell data import cifar-10-binary.tar.gz
       nutshell data import ~/Downloads       any folder with mnist/, the four MNIST files, or the CIFAR-10 archive
+      nutshell data import cell_images.zip   the pictures of an application, zipped or in their folder
     """
     from nutshell.data.report import take_over
 

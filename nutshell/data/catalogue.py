@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from nutshell.data import standins
+from nutshell.data.applications import APPLICATIONS
 from nutshell.data.dataset import Dataset, Split
 from nutshell.data.formats import check_labels, idx_size, parse_cifar, parse_idx
-from nutshell.data.sources import Contents, File, Source
+from nutshell.data.sources import AnySource, Contents, File, Source
 
 Pair = tuple[np.ndarray, np.ndarray]  # images and their labels
 
@@ -108,4 +109,4 @@ CIFAR10 = Source(
     unofficial_name="cifar-10 (unofficial copy)",
 )
 
-SOURCES = {source.key: source for source in (MNIST, CIFAR10)}
+SOURCES: dict[str, AnySource] = {source.key: source for source in (MNIST, CIFAR10, *APPLICATIONS)}

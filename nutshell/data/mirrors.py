@@ -9,14 +9,16 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from nutshell.data.folders import FolderSource
 from nutshell.data.formats import read_bytes, read_tar
-from nutshell.data.sources import Contents, File, Source, cache_folder, check_official, is_offline, read_copy
+from nutshell.data.sources import AnySource, Contents, File, Source, cache_folder, check_official, is_offline, read_copy
 from nutshell.errors import Refused, Trouble
 
 REACH_SECONDS = 4.0  # to find the host and open a connection
@@ -26,12 +28,12 @@ SCRATCH = ".incomplete-"
 STALE_SECONDS = 86_400
 
 
-def download(source: Source, *, progress: bool = True) -> Path:
+def download(source: AnySource, *, progress: bool = True) -> Path:
     """Download a whole copy of a data set into the cache.
 
     Parameters
     ----------
-    source : Source
+    source : Source or FolderSource
         What, and from which mirrors; a mirror that fails once is not asked again.
     progress : bool
         Show a bar on standard error.
@@ -49,6 +51,8 @@ def download(source: Source, *, progress: bool = True) -> Path:
     """
     if is_offline():
         raise Trouble("NUTSHELL_OFFLINE forbids downloads.")
+    if isinstance(source, FolderSource):
+        return _download_folder(source, progress)
     mirrors = _Mirrors(source.mirrors)
     with _scratch() as scratch:
         contents: Contents = {}
@@ -57,7 +61,25 @@ def download(source: Source, *, progress: bool = True) -> Path:
         return _install(source, contents, scratch)
 
 
-def keep(source: Source, contents: Contents) -> Path:
+def _download_folder(source: FolderSource, progress: bool) -> Path:
+    """Get pictures: their publisher's archive, or piece by piece as the source says."""
+    if silent := unreachable((source.address,), REACH_SECONDS):
+        raise Trouble(f"{source.key} could not be downloaded.\n  {source.address}: {silent[source.address]}")
+    with _scratch() as scratch:
+        try:
+            if source.download is not None:
+                source.download(scratch / source.folder, progress)
+                return _put(source, scratch, lambda folder: None)
+            archive = _get(source.address, scratch / source.archive, progress)
+            copy = source.read(archive, "cache")
+            return _put(source, scratch, lambda folder: source.write(copy.contents, folder))
+        except Refused as error:
+            raise Trouble(f"{source.key} could not be downloaded whole from {source.address}.\n  {error}") from None
+        except OSError as error:  # among them every error of requests
+            raise Trouble(f"{source.key} could not be downloaded.\n  {source.address}: {_short(error)}") from None
+
+
+def keep(source: AnySource, contents: Any) -> Path:
     """Put a checked copy that came from elsewhere into the cache.
 
     Returns
@@ -74,12 +96,16 @@ def keep(source: Source, contents: Contents) -> Path:
         return _install(source, contents, scratch)
 
 
-def _install(source: Source, contents: Contents, scratch: Path) -> Path:
+def _install(source: AnySource, contents: Any, scratch: Path) -> Path:
     """Write checked files to ``scratch`` and rename their folder to its place in the cache."""
+    return _put(source, scratch, lambda folder: source.write(contents, folder))
+
+
+def _put(source: AnySource, scratch: Path, write: Callable[[Path], object]) -> Path:
+    """Rename what is written in ``scratch`` to its place in the cache, and check what comes to stand there."""
     folder, target = scratch / source.folder, cache_folder() / source.folder
-    folder.mkdir()
-    for name, data in contents.items():
-        data.tofile(folder / name)
+    folder.mkdir(exist_ok=True)
+    write(folder)
     if not target.exists():
         try:
             folder.rename(target)

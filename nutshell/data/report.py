@@ -8,11 +8,10 @@ from nutshell.data.catalogue import SOURCES
 from nutshell.data.mirrors import download, keep
 from nutshell.data.sources import (
     DATA_VARIABLE,
-    Source,
+    AnySource,
     cache_folder,
     data_folder,
     find_local,
-    has_files,
     is_offline,
     locate,
     read_copy,
@@ -38,8 +37,8 @@ def describe_all() -> dict[str, Any]:
     }
 
 
-def describe(source: Source) -> dict[str, Any]:
-    """Say which copy of a data set is in use; all of it is read and checked.
+def describe(source: AnySource) -> dict[str, Any]:
+    """Say which copy of a data set is in use; all of it is read and checked, but pictures in folders are only listed.
 
     Returns
     -------
@@ -56,11 +55,11 @@ def describe(source: Source) -> dict[str, Any]:
     if copy is not None:
         return row | {"name": copy.name, "place": copy.place, "path": str(copy.path)}
     if is_offline():
-        return row | {"name": source.stand_in().name, "place": "stand-in"}
+        return row | {"name": source.stand_in_name(), "place": "stand-in"}
     return row
 
 
-def fetch(source: Source) -> str:
+def fetch(source: AnySource) -> str:
     """Download a data set unless a whole copy is here; says in one line what was done.
 
     Raises
@@ -94,7 +93,8 @@ def take_over(path: Path) -> list[str]:
     Raises
     ------
     Refused
-        If there is no data set at ``path``, or one that isn't its publisher's byte by byte.
+        If there is no data set at ``path``, or one that isn't its publisher's byte by byte; of pictures in folders, one
+        whose listing isn't whole.
     """
     lines = []
     for source in SOURCES.values():
@@ -103,17 +103,12 @@ def take_over(path: Path) -> list[str]:
             copy = read_copy(source, found, "cache")
             lines.append(f"{copy.name}: {found} → {keep(source, copy.contents)}")
     if not lines:
-        wanted = "; ".join(f"{source.key}: {_looks_like(source)}" for source in SOURCES.values())
+        wanted = "; ".join(f"{source.key}: {source.looks_like()}" for source in SOURCES.values())
         raise Refused(f"{path} holds no data set that is known here. Looked for {wanted}.")
     return lines
 
 
-def _within(source: Source, path: Path) -> Path | None:
+def _within(source: AnySource, path: Path) -> Path | None:
     if path.is_file():
-        return path if path.name == source.archive else None
-    return path if has_files(source, path) else locate(source, path)
-
-
-def _looks_like(source: Source) -> str:
-    return f"{source.files[0].name}[.gz] and so on, in {source.folder}/" + (
-        f", or {source.archive}" if source.archive else "")
+        return path if source.is_archive(path) else None
+    return path if source.is_in(path) else locate(source, path)

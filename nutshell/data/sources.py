@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import platformdirs
@@ -17,10 +18,14 @@ from nutshell.data.dataset import Dataset
 from nutshell.data.formats import read_bytes, read_tar, wrong
 from nutshell.errors import Refused, Trouble, WrongUse
 
+if TYPE_CHECKING:
+    from nutshell.data.folders import FolderSource
+
 DATA_VARIABLE = "NUTSHELL_DATA"
 OFFLINE_VARIABLE = "NUTSHELL_OFFLINE"
 
 Contents = dict[str, np.ndarray]
+AnySource: TypeAlias = "Source | FolderSource"
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,44 @@ class Source:
             return ((self.archive, self.files),)
         return tuple((f"{file.name}.gz", (file,)) for file in self.files)
 
+    def places(self) -> tuple[str, ...]:
+        """Names of folders that it may lie in, below a folder of data sets."""
+        return (self.folder,)
+
+    def is_in(self, folder: Path) -> bool:
+        """Whether some of its files lie in this folder itself."""
+        return any(_spellings(folder, file) for file in self.files)
+
+    def is_archive(self, path: Path) -> bool:
+        """Whether a file is the publisher's archive, by its name."""
+        return path.name == self.archive
+
+    def read(self, path: Path, place: str) -> "Copy":
+        """Read a copy and check it; see :func:`read_copy`."""
+        contents = read_files(self, path)
+        official = _is_official(self, contents, path, place == "NUTSHELL_DATA")
+        name = self.key if official or self.unofficial_name is None else self.unofficial_name
+        return Copy(name, contents, path, place)
+
+    def stamps(self, path: Path) -> list[Path]:
+        """The files that a copy at ``path`` is read from."""
+        return [path] if path.is_file() else [found for file in self.files for found in _spellings(path, file)]
+
+    def stand_in_name(self) -> str:
+        """What the stand-in is called."""
+        return self.stand_in().name
+
+    def write(self, contents: Contents, folder: Path) -> int:
+        """Lay a copy's files out below ``folder`` as the publisher does; returns their bytes."""
+        for name, data in contents.items():
+            data.tofile(folder / name)
+        return sum(data.nbytes for data in contents.values())
+
+    def looks_like(self) -> str:
+        """What to look for, for people."""
+        return f"{self.files[0].name}[.gz] and so on, in {self.folder}/" + (
+            f", or {self.archive}" if self.archive else "")
+
 
 @dataclass(frozen=True)
 class Copy:
@@ -91,8 +134,8 @@ class Copy:
     ----------
     name : str
         What the data set is called: its key, or the source's ``unofficial_name``.
-    contents : dict
-        File name → uint8, shape ``(size,)``.
+    contents : dict or Files
+        File name → uint8, shape ``(size,)``; or what pictures are read from, for a data set without check sums.
     path : Path
         The folder or archive.
     place : str
@@ -100,7 +143,7 @@ class Copy:
     """
 
     name: str
-    contents: Contents
+    contents: Any
     path: Path
     place: str
 
@@ -133,7 +176,7 @@ def is_offline() -> bool:
     return os.environ.get(OFFLINE_VARIABLE, "") not in ("", "0")
 
 
-def find_local(source: Source) -> Copy | None:
+def find_local(source: AnySource) -> Copy | None:
     """Find and check a copy on this machine: in ``$NUTSHELL_DATA``, then in the cache.
 
     Returns
@@ -161,7 +204,7 @@ def find_local(source: Source) -> Copy | None:
     return None
 
 
-def locate(source: Source, root: Path) -> Path | None:
+def locate(source: AnySource, root: Path) -> Path | None:
     """Where below ``root`` files of a source lie, whole or not: its folder, or else its archive.
 
     Raises
@@ -169,10 +212,10 @@ def locate(source: Source, root: Path) -> Path | None:
     Trouble
         If this user may not look there.
     """
-    folder = root / source.folder
     try:
-        if has_files(source, folder):
-            return folder
+        for folder in (root / name for name in source.places()):
+            if source.is_in(folder):
+                return folder
         if source.archive is not None and (root / source.archive).is_file():
             return root / source.archive
     except PermissionError as error:
@@ -180,17 +223,17 @@ def locate(source: Source, root: Path) -> Path | None:
     return None
 
 
-def stamp(source: Source) -> tuple[tuple[str, int, int], ...]:
+def stamp(source: AnySource) -> tuple[tuple[str, int, int], ...]:
     """Paths, times and sizes of the files that :func:`find_local` would look at: equal as long as those stay."""
     found: list[Path] = []
     for root in (data_folder(), cache_folder()):
         if root is not None and (path := locate(source, root)) is not None:
-            found += [path] if path.is_file() else [p for file in source.files for p in _spellings(path, file)]
+            found += source.stamps(path)
     return tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in found)
 
 
-def read_copy(source: Source, path: Path, place: str) -> Copy:
-    """Read all files of a copy and check lengths and check sums.
+def read_copy(source: AnySource, path: Path, place: str) -> Copy:
+    """Read all files of a copy and check lengths and check sums; of pictures in folders, list them and check that.
 
     Parameters
     ----------
@@ -206,15 +249,7 @@ def read_copy(source: Source, path: Path, place: str) -> Copy:
     Refused
         If a file is missing, truncated, corrupt or wrong.
     """
-    contents = read_files(source, path)
-    official = _is_official(source, contents, path, place == "NUTSHELL_DATA")
-    name = source.key if official or source.unofficial_name is None else source.unofficial_name
-    return Copy(name, contents, path, place)
-
-
-def has_files(source: Source, folder: Path) -> bool:
-    """Whether some of a source's files lie in this folder itself."""
-    return any(_spellings(folder, file) for file in source.files)
+    return source.read(path, place)
 
 
 def read_files(source: Source, path: Path) -> Contents:
