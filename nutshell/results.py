@@ -1,6 +1,7 @@
 """Measured numbers, one JSON file a subject in ``results/``, each with the command that regenerates it."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -110,3 +111,37 @@ def summary(values: list[float]) -> dict[str, Any]:
         return {"mean": each[0], "spread": None, "each": each}
     mean, spread = mean_and_spread(values)
     return {"mean": round(mean, 3), "spread": round(spread, 3), "each": each}
+
+
+def shown(value: dict[str, Any], digits: int = 2) -> str:
+    """A figure over seeds in words: mean ± spread, and the value alone where there is one seed only.
+
+    Parameters
+    ----------
+    value : dict
+        As :func:`summary` makes it.
+    digits : int
+        After the point.
+
+    Examples
+    --------
+    >>> shown(summary([1.5, 1.7])), shown(summary([1.5]))
+    ('1.60 ± 0.14', '1.50')
+    """
+    spread = "" if _single(value) else f" ± {value['spread']:.{digits}f}"
+    return f"{value['mean']:.{digits}f}{spread}"
+
+
+def error_bar(value: dict[str, Any]) -> float:
+    """Half the length of a figure's error bar: its spread; of a single seed NaN, for which matplotlib draws none.
+
+    Examples
+    --------
+    >>> error_bar(summary([1.5, 1.7])), error_bar(summary([1.5]))
+    (0.141, nan)
+    """
+    return math.nan if _single(value) else float(value["spread"])
+
+
+def _single(value: dict[str, Any]) -> bool:
+    return value["spread"] is None or len(value.get("each", ())) == 1

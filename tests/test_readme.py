@@ -122,8 +122,7 @@ def grading_rows() -> list[tuple[str, str, str]]:
     ]
 
 
-def _shown(value: dict) -> str:
-    return f"{value['mean']:.2f} ± {value['spread']:.2f}"
+_shown = results.shown
 
 
 def test_the_table_of_results_is_the_measured_one():

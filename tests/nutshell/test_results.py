@@ -1,6 +1,7 @@
 """Results are written whole, found from any folder of the course, and each names its command and its data set."""
 
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -50,6 +51,15 @@ def test_mean_and_spread_is_the_sample_standard_deviation():
 def test_summaries_round_and_know_a_single_seed():
     assert results.summary([1.0, 2.0, 3.0]) == {"mean": 2.0, "spread": 1.0, "each": [1.0, 2.0, 3.0]}
     assert results.summary([1.0])["spread"] is None
+
+
+def test_a_single_seed_is_shown_without_a_spread_and_drawn_without_a_bar():
+    many, one = results.summary([1.0, 2.0, 3.0]), results.summary([1.0])
+    assert (results.shown(many), results.shown(many, 1), results.shown(one)) == ("2.00 ± 1.00", "2.0 ± 1.0", "1.00")
+    assert results.error_bar(many) == 1.0 and math.isnan(results.error_bar(one))
+    older = {"mean": 1.0, "spread": 0.0, "each": [1.0]}  # as some files have it
+    assert results.shown(older) == "1.00" and math.isnan(results.error_bar(older))
+    assert results.shown({"mean": 1.0, "spread": 0.25}) == "1.00 ± 0.25"
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
