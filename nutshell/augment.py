@@ -35,6 +35,19 @@ def shift(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
     return padded[torch.arange(count)[:, None, None, None], torch.arange(images.shape[1])[:, None, None], rows, columns]
 
 
+def mirror_steering(images: Tensor, steering: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Swap left and right in half of the images ``(N, C, H, W)``; whoever steered there would steer the other way.
+
+    Examples
+    --------
+    >>> _, steering = mirror_steering(torch.zeros(4, 1, 2, 2), torch.full((4,), 0.25), torch.Generator().manual_seed(0))
+    >>> steering.abs().tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
+    chosen = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+    return torch.where(chosen, images.flip(-1), images), torch.where(chosen.flatten(), -steering, steering)
+
+
 def mirror(images: Tensor, generator: torch.Generator) -> Tensor:
     """Swap left and right in half of the images ``(N, C, H, W)``.
 

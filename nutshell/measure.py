@@ -1,6 +1,7 @@
 """What a ``.nut`` file really is: its bytes, and the network in it counted and run. Nothing that it claims is used."""
 
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,9 +39,9 @@ class Measurement:
     energy_uj : float
         Estimated energy for one image, in microjoules; see ``assumption``.
     accuracy : float or None
-        Share of images classified correctly, 0 to 1; ``None`` if it wasn't run on data.
+        Share of images classified correctly, 0 to 1; ``None`` if it wasn't run on data, or labels are numbers.
     error_percent : float or None
-        Share of images classified wrongly, 0 to 100.
+        Share of images classified wrongly, 0 to 100; where labels are numbers, see :func:`steering_error`.
     data : str or None
         Data set and part that it was run on.
     tensors : tuple
@@ -66,6 +67,11 @@ class Measurement:
     hits: "Tensor | None" = field(default=None, repr=False, compare=False)
     binary: int = 0
 
+    @property
+    def energy_per_hit(self) -> float:
+        """Microjoules for each image read correctly, a million over right answers a joule; finite if none is right."""
+        return self.energy_uj / max(self.accuracy or 0.0, 1e-6)
+
     def to_dict(self) -> dict[str, Any]:
         """The seven figures by name, as ``nutshell measure --json`` prints them."""
         return {key: getattr(self, key) for key in _KEYS}
@@ -81,6 +87,9 @@ class Measurement:
         ]
         if self.accuracy is not None:
             rows += [("accuracy", f"{100 * self.accuracy:.2f} %"), ("error", f"{self.error_percent:.2f} %")]
+        elif self.error_percent is not None:
+            rows += [("mean error", f"{self.error_percent:.2f} % of the full range to one side, such as full lock")]
+        if self.data is not None:
             rows += [("measured on", str(self.data))]
         return rows
 
@@ -137,12 +146,15 @@ def measure(
         bytes_per_activation=found.dtype.itemsize,
         arithmetic="float32" if found.graph.dtype == "float64" else None,  # the model has no figure for 64 bits
     )
-    seen, used, right, images = None, None, 0, 0
+    seen, used, right, images, off = None, None, 0, 0, None
     if data is not None:
-        dataset = _dataset(data)
+        dataset = _dataset(data, found.input_shape)
         used = f"{dataset.name}, {part}"
-        seen = run(found, _part(dataset, part), len(dataset.classes), limits)
-        right, images = int(seen.sum()), len(seen)
+        if dataset.classes:
+            seen = run(found, _part(dataset, part), len(dataset.classes), limits)
+            right, images = int(seen.sum()), len(seen)
+        else:
+            off = steering_error(found, _part(dataset, part), limits)
     return Measurement(
         bytes=found.bytes,
         params=report.total.parameters,
@@ -150,7 +162,7 @@ def measure(
         macs=report.total.macs,
         energy_uj=energy.total_uj,
         accuracy=None if seen is None else right / images,
-        error_percent=None if seen is None else 100 * (images - right) / images,
+        error_percent=off if seen is None else 100 * (images - right) / images,
         data=used,
         tensors=tuple(found.table()),
         assumption=str(energy.assumption),
@@ -178,6 +190,36 @@ def run(found: "Artefact", images: "Split", classes: int, limits: "Limits | None
     _check_work(found, len(images), limits)
     batch = max(1, min(1000, _AT_A_TIME // found.activations))
     return hits(found.network, images, found.dtype, batch)
+
+
+def steering_error(found: "Artefact", images: "Split", limits: "Limits | None" = None) -> float:
+    """How far a file's network is from what labels say that are numbers: 100 times the mean absolute error.
+
+    For steering from −1 to 1 that is percent of full lock. It is infinite if an output isn't finite.
+
+    Raises
+    ------
+    Refused
+        If the network doesn't take such images, doesn't put out one number, or would compute too long.
+    """
+    import torch
+
+    from nutshell import artefact
+
+    limits = limits or artefact.Limits()
+    shape = tuple(images.images.shape[1:])
+    if shape != found.input_shape:
+        raise Refused(f"The network takes images of shape {list(found.input_shape)}, the data have {list(shape)}.")
+    if found.shapes[-1] != (1,):
+        raise Refused(f"The network puts out shape {list(found.shapes[-1])}, the labels are one number each.")
+    _check_work(found, len(images), limits)
+    off, batch = 0.0, max(1, min(1000, _AT_A_TIME // found.activations))
+    with torch.inference_mode():
+        for start in range(0, len(images), batch):
+            chosen = slice(start, start + batch)
+            outputs = found.network(images.inputs(chosen).to(found.dtype)).flatten()
+            off += (outputs - images.labels[chosen]).abs().nan_to_num(nan=math.inf).sum().item()
+    return 100 * off / len(images)
 
 
 def hits(network: "nn.Module", images: "Split", dtype: "torch.dtype | None" = None, batch: int = 1000) -> "Tensor":
@@ -217,10 +259,16 @@ def _check_work(found: "Artefact", images: int, limits: "Limits") -> None:
                       f"more than the {limits.run_macs:,} allowed.")
 
 
-def _dataset(data: "str | Dataset") -> "Dataset":
+def _dataset(data: "str | Dataset", shape: "tuple[int, ...]") -> "Dataset":
+    """The data set; pictures in files are looked at in the size that the network takes."""
     from nutshell.data import load
+    from nutshell.data.catalogue import SOURCES
+    from nutshell.data.folders import FolderSource
 
-    return load(data) if isinstance(data, str) else data
+    if not isinstance(data, str):
+        return data
+    sized = isinstance(SOURCES.get(data), FolderSource) and len(shape) == 3 and shape[0] in (1, 3)
+    return load(data, shape=shape) if sized else load(data)
 
 
 def _part(dataset: "Dataset", part: str) -> "Split":

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from nutshell.augment import mirror, shift
+from nutshell.augment import mirror, mirror_steering, shift
 from nutshell.data.dataset import Dataset, Split
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Recipe:
     shift : int
         Random shifts of the training images, in pixels; 0 for none.
     mirror : bool
-        Whether training images are mirrored at random.
+        Whether training images are mirrored at random, and steering with them.
     precision : {"float32", "bfloat16"}
         Arithmetic of forward and backward passes; weights stay float32.
     """
@@ -98,10 +98,12 @@ def train(
 ) -> History:
     """Train a classifier in place with cross-entropy; the last epoch counts, not the best one.
 
+    Where labels are numbers (float32), such as a steering angle, the loss is the mean squared error instead.
+
     Parameters
     ----------
     network : torch.nn.Module
-        Maps inputs ``(N, C, H, W)`` to logits ``(N, classes)``.
+        Maps inputs ``(N, C, H, W)`` to logits ``(N, classes)``, or to ``(N, 1)`` for numbers.
     data : Dataset
         ``train`` is learned from, ``validation`` only watched; ``test`` is not touched.
     recipe : Recipe
@@ -165,7 +167,7 @@ def prepare(network: nn.Module) -> nn.Module:
 def evaluate(
     network: nn.Module, part: Split, *, batch_size: int = 1000, precision: str = "float32"
 ) -> tuple[float, float]:
-    """Mean cross-entropy and error of a network on one part of a data set.
+    """Mean loss and error of a network on one part of a data set.
 
     Parameters
     ----------
@@ -181,22 +183,44 @@ def evaluate(
     Returns
     -------
     loss : float
-        Nats an image.
+        Cross-entropy in nats an image; mean squared error where labels are numbers.
     error_percent : float
-        Share of images whose largest logit is not their label's, 0 to 100.
+        Share of images whose largest logit is not their label's, 0 to 100; where labels are numbers, such as steering
+        from −1 to 1, 100 times the mean absolute error: percent of full lock.
     """
     was_training = network.training
     network.eval()
-    loss, wrong = 0.0, 0
+    loss, wrong = 0.0, 0.0
     for start in range(0, len(part), batch_size):
         chosen = slice(start, start + batch_size)
         labels = part.labels[chosen]
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             logits = network(part.inputs(chosen)).float()
-        loss += functional.cross_entropy(logits, labels, reduction="sum").item()
-        wrong += (logits.argmax(1) != labels).sum().item()
+        loss += _loss(logits, labels, "sum").item()
+        wrong += faults(logits, labels).sum().item()
     network.train(was_training)
     return loss / len(part), 100 * wrong / len(part)
+
+
+def faults(outputs: Tensor, labels: Tensor) -> Tensor:
+    """How wrong each output is, float ``(N,)``: 1 or 0 for a class, ``|output − label|`` for a number.
+
+    Examples
+    --------
+    >>> faults(torch.tensor([[0.0, 2.0], [1.0, 0.0]]), torch.tensor([1, 1])).tolist()
+    [0.0, 1.0]
+    >>> faults(torch.tensor([[0.5]]), torch.tensor([0.25])).tolist()
+    [0.25]
+    """
+    if labels.is_floating_point():
+        return (outputs.flatten() - labels).abs()
+    return (outputs.argmax(1) != labels).float()
+
+
+def _loss(outputs: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+    if labels.is_floating_point():
+        return functional.mse_loss(outputs.flatten().float(), labels, reduction=reduction)
+    return functional.cross_entropy(outputs, labels, reduction=reduction)
 
 
 def _epoch(network, part, recipe, optimiser, schedule, generator, bar) -> float:
@@ -204,7 +228,7 @@ def _epoch(network, part, recipe, optimiser, schedule, generator, bar) -> float:
     total = 0.0
     for images, labels in _batches(part, recipe, generator):
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            loss = functional.cross_entropy(network(images), labels)
+            loss = _loss(network(images), labels)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -216,13 +240,15 @@ def _epoch(network, part, recipe, optimiser, schedule, generator, bar) -> float:
 
 def _batches(part: Split, recipe: Recipe, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
     for chosen in torch.randperm(len(part), generator=generator).split(recipe.batch_size):
-        images = part.images[chosen]
+        images, labels = part.images[chosen], part.labels[chosen]
         if recipe.shift:
             images = shift(images, recipe.shift, generator)
-        if recipe.mirror:
+        if recipe.mirror and labels.is_floating_point():
+            images, labels = mirror_steering(images, labels, generator)
+        elif recipe.mirror:
             images = mirror(images, generator)
         # convolutions are faster in this layout, and it changes nothing for other layers
-        yield part.standardise(images).contiguous(memory_format=torch.channels_last), part.labels[chosen]
+        yield part.standardise(images).contiguous(memory_format=torch.channels_last), labels
 
 
 def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from nutshell.models.applications import cell_net, gesture_net, sketch_net
 from nutshell.models.blocks import block_network
 from nutshell.models.cifar import resnet_20, vgg_small
 from nutshell.models.imagenet import alexnet, googlenet, resnet_50, vgg_16
@@ -25,6 +26,9 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "resnet-20": resnet_20,
     "block-network": block_network,
     "pilotnet": pilotnet,
+    "gesture-net": gesture_net,
+    "cell-net": cell_net,
+    "sketch-net": sketch_net,
     "alexnet": alexnet,
     "vgg-16": vgg_16,
     "resnet-50": resnet_50,
@@ -42,6 +46,9 @@ INPUT_SHAPES: dict[str, tuple[int, int, int]] = {
     "resnet-20": (3, 32, 32),
     "block-network": (3, 32, 32),
     "pilotnet": (3, 66, 200),
+    "gesture-net": (1, 50, 50),
+    "cell-net": (3, 48, 48),
+    "sketch-net": (1, 28, 28),
     "alexnet": (3, 227, 227),
     "vgg-16": (3, 224, 224),
     "resnet-50": (3, 224, 224),

@@ -161,3 +161,46 @@ def test_a_damaged_file_is_the_answer_no(tiny):
 
 def test_a_missing_file_is_wrong_use(tmp_path):
     assert run(tmp_path / "none.nut").exception.exit_code == 2
+
+
+def steer(bias: float) -> nn.Module:
+    """A network that steers the same way whatever it sees."""
+    layer = nn.Linear(3 * 4 * 4, 1)
+    layer.weight.data.zero_()
+    layer.bias.data.fill_(bias)
+    return nn.Sequential(nn.Flatten(), layer)
+
+
+def road(steering: list[float]) -> Dataset:
+    part = Split(torch.zeros(len(steering), 3, 4, 4, dtype=torch.uint8), torch.tensor(steering), (0.5,) * 3, (0.5,) * 3)
+    return Dataset("road", part, part, part, ())
+
+
+def test_steering_is_judged_by_its_mean_absolute_error(tmp_path):
+    artefact.save(steer(0.25), tmp_path / "a.nut", input_shape=(3, 4, 4))
+    measured = measure.measure(tmp_path / "a.nut", road([0.25, 0.0, -1.0]))
+    assert measured.error_percent == pytest.approx(100 * (0 + 0.25 + 1.25) / 3)
+    assert (measured.accuracy, measured.hits, measured.data) == (None, None, "road, test")
+    assert ("mean error", "50.00 % of the full range to one side, such as full lock") in measured.rows()
+    artefact.save(always_light(), tmp_path / "b.nut", input_shape=(1, 1, 1))
+    with pytest.raises(Refused, match="takes images of shape"):
+        measure.measure(tmp_path / "b.nut", road([0.0]))
+    layer = nn.Sequential(nn.Flatten(), nn.Linear(48, 2))
+    artefact.save(layer, tmp_path / "c.nut", input_shape=(3, 4, 4))
+    with pytest.raises(Refused, match=r"puts out shape \[2\], the labels are one number each"):
+        measure.measure(tmp_path / "c.nut", road([0.0]))
+
+
+def test_a_steering_that_is_not_finite_is_infinitely_wrong(tmp_path):
+    network = steer(0.0)
+    network[1].weight.data.fill_(3e38)  # 48 of them are more than float32 holds
+    artefact.save(network, tmp_path / "a.nut", input_shape=(3, 4, 4))
+    assert measure.measure(tmp_path / "a.nut", road([0.0])).error_percent == float("inf")
+
+
+def test_pictures_in_files_are_looked_at_in_the_networks_size(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("nutshell.data.load", lambda name, **options: asked.append((name, options)) or road([0.25]))
+    artefact.save(steer(0.0), tmp_path / "a.nut", input_shape=(3, 4, 4))
+    assert measure.measure(tmp_path / "a.nut", "track").error_percent == 25
+    assert asked == [("track", {"shape": (3, 4, 4)})]

@@ -17,15 +17,19 @@ PARAMETERS = {
     "resnet-20": 269_722,
     "block-network": 85_194,
     "pilotnet": 252_219,
+    "gesture-net": 24_123,
+    "cell-net": 23_826,
+    "sketch-net": 23_798,
     "alexnet": 60_965_224,
     "vgg-16": 138_357_544,
     "resnet-50": 25_557_032,
     "googlenet": 6_998_552,
     "yolov3": 61_949_149,
 }
-OUTPUTS = {"pilotnet": 1, "alexnet": 1000, "vgg-16": 1000, "resnet-50": 1000, "googlenet": 1000}
+OUTPUTS = {"pilotnet": 1, "gesture-net": 11, "cell-net": 2, "sketch-net": 6,
+           "alexnet": 1000, "vgg-16": 1000, "resnet-50": 1000, "googlenet": 1000}  # fmt: skip
 SMALL = ("mlp", "lenet-300-100", "lenet-5-caffe", "lenet-5", "vgg-small", "resnet-20", "block-network",
-         "pilotnet")  # fmt: skip
+         "pilotnet", "gesture-net", "cell-net", "sketch-net")  # fmt: skip
 
 
 def _parameters(network: nn.Module) -> int:
@@ -78,12 +82,23 @@ def test_an_unknown_network_is_refused_with_the_names_there_are():
 
 @pytest.mark.parametrize(
     ("variant", "shape", "parameters"),
-    [("paper", (66, 200), 252_219), ("one-dense", (66, 200), 132_501), ("small", (40, 40), 80_213)],
+    [("paper", (3, 66, 200), 252_219), ("one-dense", (3, 66, 200), 132_501), ("small", (3, 40, 40), 80_213),
+     ("tiny", (1, 40, 40), 11_953), ("tiniest", (1, 40, 40), 2_537)],
 )
-def test_pilotnet_comes_in_three_sizes(variant, shape, parameters):
+def test_pilotnet_comes_in_five_sizes(variant, shape, parameters):
     network = models.build("pilotnet", variant=variant)
     assert _parameters(network) == parameters
-    assert network(torch.zeros(2, 3, *shape)).shape == (2, 1)
+    assert network(torch.zeros(2, *shape)).shape == (2, 1)
+
+
+def test_a_small_convnet_is_as_wide_as_one_says_and_serves_any_size():
+    network = models.build("gesture-net", channels=(1, 4, 8), classes=3).eval()
+    assert _parameters(network) == 36 + 8 + 288 + 16 + 27
+    for size in (4, 13, 50):
+        assert network(torch.zeros(2, 1, size, size)).shape == (2, 3)
+    for channels, classes in (((1,), 3), ((1, 0), 3), ((1, 4), 0)):
+        with pytest.raises(ValueError, match="at least"):
+            models.build("gesture-net", channels=channels, classes=classes)
 
 
 def test_pilotnets_convolutions_have_the_parameters_of_the_paper():
@@ -92,9 +107,9 @@ def test_pilotnets_convolutions_have_the_parameters_of_the_paper():
 
 
 def test_pilotnet_refuses_an_unknown_variant():
-    with pytest.raises(ValueError, match=r"'tiny'.*paper, one-dense, small"):
-        models.build("pilotnet", variant="tiny")
-    assert VARIANTS == ("paper", "one-dense", "small")
+    with pytest.raises(ValueError, match=r"'large'.*paper, one-dense, small"):
+        models.build("pilotnet", variant="large")
+    assert VARIANTS == ("paper", "one-dense", "small", "tiny", "tiniest")
 
 
 def test_alexnet_without_groups_has_the_larger_weights_of_conv2_4_and_5():

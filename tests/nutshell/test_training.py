@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nutshell.augment import mirror, shift
+from nutshell.augment import mirror, mirror_steering, shift
 from nutshell.data.dataset import Dataset, Split
 from nutshell.models import build
 from nutshell.plots import as_html
@@ -160,3 +160,32 @@ def test_a_schedule_of_ones_own_sets_every_rate_and_belongs_to_its_run(images, t
     assert [row["learning_rate"] for row in history.rows] == pytest.approx([0.01, 0.01, 0.0025, 0.0025])
     with pytest.raises(ValueError, match="another training run"):
         trained(images, recipe, resume=tmp_path / "run.state")
+
+
+def steering(count: int, seed: int) -> Split:
+    """One bright column a picture; whoever sees it steers towards it."""
+    columns = torch.randint(0, 7, (count,), generator=torch.Generator().manual_seed(seed))
+    images = torch.zeros(count, 1, 4, 7, dtype=torch.uint8)
+    images[torch.arange(count), :, :, columns] = 255
+    return Split(images, (columns - 3) / 3, (0.0,), (1.0,))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_numbers_are_learned_by_squared_error_and_judged_by_absolute_error(mirrored):
+    data = Dataset("made-up", steering(90, 0), steering(40, 1), steering(40, 2), ())
+    network = build("mlp", seed=7, sizes=(28, 16, 1))
+    history = train(network, data, Recipe(30, batch_size=16, learning_rate=0.01, mirror=mirrored), progress=False)
+    outputs = network(data.test.inputs()).flatten()
+    loss, error = evaluate(network, data.test)
+    assert loss == pytest.approx((outputs - data.test.labels).square().mean().item(), rel=1e-4)
+    assert error == pytest.approx(100 * (outputs - data.test.labels).abs().mean().item(), rel=1e-4)
+    assert error < 10 < 100 * data.test.labels.abs().mean()
+    assert history.rows[-1]["validation_error_percent"] < history.rows[0]["validation_error_percent"]
+
+
+def test_a_mirrored_frame_is_steered_the_other_way():
+    part = steering(64, 0)
+    images, labels = mirror_steering(part.images, part.labels, torch.Generator().manual_seed(0))
+    assert torch.equal((images[:, 0, 0].argmax(1) - 3) / 3, labels)
+    assert 0 < (labels != part.labels).sum() < 64
+    assert torch.equal(part.labels, steering(64, 0).labels)
