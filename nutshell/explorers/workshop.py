@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -102,60 +101,6 @@ class Shrinking:
         if not self.steps:
             return f"<p>{html.escape('No step yet: path.add(name, network).')}</p>"
         return str(plots.as_html(self.picture(), f"Bytes after each step. {self.words()}").data)
-
-
-def pack_signs(signs: np.ndarray) -> np.ndarray:
-    """Rows of ±1 as bits, 64 to a word: 1 for +1, 0 for −1 and for what fills the last word.
-
-    Parameters
-    ----------
-    signs : ndarray
-        Shape ``(m, n)``, any dtype, entries +1 and −1.
-
-    Returns
-    -------
-    ndarray
-        uint64, shape ``(m, ⌈n/64⌉)``.
-
-    Examples
-    --------
-    >>> pack_signs(np.array([[1, -1, 1, 1]])).tolist()
-    [[13]]
-    """
-    rows, numbers = signs.shape
-    bits = np.zeros((rows, 64 * -(-numbers // 64)), dtype=bool)
-    bits[:, :numbers] = signs > 0
-    return np.packbits(bits, axis=1, bitorder="little").view("<u8")
-
-
-def packed_product(left: np.ndarray, right: np.ndarray, numbers: int) -> np.ndarray:
-    """``left @ right.T`` of matrices of ±1, from their bits: two signs multiply to −1 exactly where they differ.
-
-    A row of n signs times another is n − 2·d, d being the number of places where they differ: the ones in the
-    exclusive or of their bits (XNOR-Net: Rastegari et al. 2016, section 3.2).
-
-    Parameters
-    ----------
-    left, right : ndarray
-        From :func:`pack_signs`: uint64, shapes ``(m, w)`` and ``(p, w)``.
-    numbers : int
-        Signs in a row, n.
-
-    Returns
-    -------
-    ndarray
-        int64, shape ``(m, p)``.
-
-    Examples
-    --------
-    >>> signs = np.array([[1, -1, 1], [1, 1, 1]])
-    >>> packed_product(pack_signs(signs), pack_signs(signs), 3).tolist()
-    [[3, 1], [1, 3]]
-    """
-    product = np.empty((len(left), len(right)), dtype=np.int64)
-    for number, row in enumerate(left):  # a row at a time: all differences at once may not fit
-        product[number] = numbers - 2 * np.bitwise_count(row ^ right).sum(axis=1, dtype=np.int64)
-    return product
 
 
 def soft_targets(teacher: nn.Module, images: Tensor, temperature: float) -> Tensor:

@@ -30,9 +30,9 @@ import torch
 from autograder import units
 from autograder.notebooks import source_notebook
 from autograder.release import build_lab
-from nutshell import checkpoints, data, measure, results
+from nutshell import binary, checkpoints, data, measure, results
 from nutshell.data.dataset import Dataset
-from nutshell.explorers.workshop import pack_signs, packed_product, taught
+from nutshell.explorers.workshop import taught
 
 COMMAND = "python -m solutions.workshop.experiment"
 SEEDS = (0, 1, 2)
@@ -156,12 +156,12 @@ def products() -> dict[str, Any]:
         left = generator.choice([-1.0, 1.0], (images, inputs)).astype(np.float32)
         right = generator.choice([-1.0, 1.0], (outputs, inputs)).astype(np.float32)
         signs, weights = torch.from_numpy(left), torch.from_numpy(right)
-        bits_left, bits_right = pack_signs(left), pack_signs(right)
-        if not np.array_equal(packed_product(bits_left, bits_right, inputs), left @ right.T):
+        bits_left, bits_right = binary.pack(left), binary.pack(right)
+        if not np.array_equal(binary.product(bits_left, bits_right), left @ right.T):
             raise AssertionError("The packed product isn't the float one.")
         float_us = shortest(partial(torch.matmul, signs, weights.T))
-        packed_us = shortest(partial(packed_product, bits_left, bits_right, inputs))
-        sizes = {"float_bytes": right.nbytes, "packed_bytes": bits_right.nbytes}
+        packed_us = shortest(partial(binary.product, bits_left, bits_right))
+        sizes = {"float_bytes": right.nbytes, "packed_bytes": bits_right.words.nbytes}
         rows.append({"images": images, "inputs": inputs, "outputs": outputs, "float_us": float_us,
                      "packed_us": packed_us, **sizes})  # fmt: skip
     return {"threads": torch.get_num_threads(), "float": "torch, float32", "packed": "NumPy, uint64", "rows": rows}

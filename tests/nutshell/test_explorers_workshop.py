@@ -3,15 +3,12 @@
 import base64
 import re
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nutshell import artefact, models
 from nutshell.data.dataset import Dataset, Split
-from nutshell.explorers.workshop import Shrinking, pack_signs, packed_product, soft_targets, taught
+from nutshell.explorers.workshop import Shrinking, soft_targets, taught
 
 
 @pytest.fixture
@@ -23,29 +20,6 @@ def images():
         pixels[number, 0, 2 * label : 2 * label + 3] += 200  # a bar whose height is the class
     part = Split(pixels, labels, (0.0,), (1.0,))
     return Dataset("bars", part, part, part, tuple("0123456789"))
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 5), st.integers(1, 5), st.sampled_from([1, 7, 63, 64, 65, 128, 200]), st.integers(0, 99))
-def test_the_packed_product_is_the_float_one(rows, columns, numbers, seed):
-    rng = np.random.default_rng(seed)
-    left, right = (rng.choice([-1, 1], (count, numbers)) for count in (rows, columns))
-    packed = packed_product(pack_signs(left), pack_signs(right), numbers)
-    assert packed.dtype == np.int64 and np.array_equal(packed, left @ right.T)
-
-
-def test_packing_keeps_every_sign_and_fills_with_zeros():
-    signs = np.where(np.arange(130) % 3 == 0, 1, -1)[None]
-    words = pack_signs(signs)
-    assert words.shape == (1, 3) and words.dtype == np.uint64
-    bits = [int(words[0, k // 64] >> np.uint64(k % 64)) & 1 for k in range(192)]
-    assert bits == [*(signs[0] > 0).astype(int), *[0] * 62]
-
-
-def test_all_alike_and_all_opposite_are_the_extremes():
-    ones = np.ones((1, 100))
-    assert packed_product(pack_signs(ones), pack_signs(ones), 100).item() == 100
-    assert packed_product(pack_signs(ones), pack_signs(-ones), 100).item() == -100
 
 
 def test_soft_targets_are_probabilities_and_softer_with_the_temperature():
