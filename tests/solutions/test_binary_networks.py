@@ -2,6 +2,7 @@
 
 import itertools
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from autograder.desk_half import public_checks
 from nutshell import binary
 from nutshell.wire import running
 from solutions.binary_networks import checks, mutants, reference
@@ -179,8 +181,19 @@ def test_the_sixteen_patterns_make_sixteen_steps():
     x, labels = torch.tensor([[1.0, -0.5], [0.3, 2.0]], dtype=torch.float64), torch.tensor([0, 1])
     patterns = [torch.tensor([-1, 1, *signs], dtype=torch.float64).view(3, 2)
                 for signs in itertools.product((-1, 1), repeat=4)]
-    steps = torch.stack([checks._step_at(weight, at, x, labels, 0.1).clamp(-1, 1).flatten() for at in patterns])
+    slopes = torch.stack([checks._slope(reference, at, x, labels) for at in patterns])
+    steps = (weight - 0.1 * slopes).clamp(-1, 1).flatten(1)
     assert torch.pdist(steps).min() > 1e-3
+
+
+def test_the_desk_half_takes_no_step_and_no_gradient_of_its_own():
+    held = public_checks(Path(checks.__file__).read_text(encoding="utf-8"))
+    assert "cross_entropy" not in held and "def _slope(" in held
+    half = torch.tensor([[0.25, -0.5, 0.0]], dtype=torch.float64).T
+    x, labels = torch.tensor([[1.5]], dtype=torch.float64), torch.tensor([2])
+    binary = torch.tensor([[1.0], [-1.0], [1.0]], dtype=torch.float64, requires_grad=True)
+    functional.cross_entropy(x @ binary.T, labels).backward()
+    assert torch.allclose(checks._slope(reference, 2 * half, x, labels), binary.grad, rtol=1e-9)
 
 
 CAUSES = {
@@ -190,7 +203,7 @@ CAUSES = {
     mutants.straight_without_the_ends: "At exactly −1 and 1",
     mutants.connect_at_the_real_weights: "taken at the real weights",
     mutants.connect_steps_from_the_signs: "starts from the binary weights",
-    mutants.connect_with_torch_sign: "computes as 0",
+    mutants.connect_with_torch_sign: "doesn't compute as +1",
     mutants.bwn_median: "median",
     mutants.scales_leave_the_border_out: "left out of the mean",
     mutants.product_counts_unused_bits: "no element uses",

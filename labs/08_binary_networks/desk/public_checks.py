@@ -193,6 +193,18 @@ def one_step(learner, reference, rng):
 
 
 @check("binary_connect_step")
+def sizes_change_nothing(learner, reference, rng):
+    """The network computes with signs alone: real weights of the same signs and other sizes move alike"""
+    weight, x, labels = _classifier(rng, 3, 4, 5)
+    large, small = (_stepped(learner.binary_connect_step(size * weight, x, labels, 0.01), (3, 4)) for size in (1, 0.1))
+    expect.close(small, 0.1 * weight + (large - weight), "real weights a tenth as large, moved as far as the others",
+                 rtol=1e-3, atol=1e-5, causes={
+                     "The real weights are lost: what comes out depends on their signs alone.": large,
+                 }, cause="The gradient is taken at the real weights, and the network computes with binary ones.",
+                 next_step="Which weights make the logits, which have the gradient, and which take the step?")
+
+
+@check("binary_connect_step")
 def weights_stay_in_the_range(learner, reference, rng):
     """After the step the real weights lie between −1 and 1"""
     weight, x, labels = _classifier(rng, 3, 5, 4)
@@ -227,7 +239,8 @@ def chance_makes_the_weights(learner, reference, rng):
     x, labels = torch.tensor([[1.0, -0.5], [0.3, 2.0]], dtype=torch.float64), torch.tensor([0, 1])
     patterns = [torch.tensor([-1, 1, *signs], dtype=torch.float64).view(3, 2)  # at ±1 nothing is left to chance
                 for signs in itertools.product((-1, 1), repeat=4)]
-    steps = torch.stack([_step_at(weight, pattern, x, labels, 0.1) for pattern in patterns]).clamp(-1, 1)
+    slopes = torch.stack([_slope(reference, pattern, x, labels) for pattern in patterns])
+    steps = (weight - 0.1 * slopes).clamp(-1, 1)
     draws, first, total = 300, int(rng.integers(2**30)), torch.zeros(3, 2, dtype=torch.float64)
     for seed in range(first, first + draws):
         got = _stepped(learner.binary_connect_step(weight, x, labels, 0.1, stochastic=True, seed=seed), (3, 2))
@@ -252,35 +265,33 @@ def _classifier(rng, classes: int, inputs: int, batch: int) -> tuple[Tensor, Ten
             torch.from_numpy(rng.integers(0, classes, batch)))
 
 
-def _step_at(weight: Tensor, at: Tensor, x: Tensor, labels: Tensor, rate: float, start: Tensor | None = None) -> Tensor:
-    """One step from ``start`` (the real weights, if left out) with the gradient at some other weights, not clipped."""
-    at = at.detach().clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(functional.cross_entropy(x @ at.T, labels), at)
-    return (weight if start is None else start) - rate * gradient
+def _slope(reference, weight: Tensor, x: Tensor, labels: Tensor) -> Tensor:
+    """The gradient at the signs of some weights, from a small step of the reference; half as large, they don't clip."""
+    half = weight.double() / 2
+    return (half - reference.binary_connect_step(half, x.double(), labels, 1e-3)) / 1e-3
 
 
 def _check_step(learner, reference, weight, x, labels, rate):
     want = reference.binary_connect_step(weight, x, labels, rate)
+    change = rate * _slope(reference, weight, x, labels)
+    zeros = weight == 0
+    to_negative = rate * _slope(reference, torch.where(zeros, -1.0, weight), x, labels) if zeros.any() else change
     signs = torch.where(weight >= 0, 1.0, -1.0).to(weight.dtype)
-    free, at_real = (_step_at(weight, at, x, labels, rate) for at in (signs, weight))
-    from_signs = _step_at(weight, signs, x, labels, rate, start=signs)
-    negative = torch.where(weight > 0, 1.0, -1.0).to(weight.dtype)
     causes = {
-        "The gradient is taken at the real weights, and the network computes with binary ones.": at_real.clamp(-1, 1),
-        "The real weights are not clipped.": free,
-        "Neither are the weights clipped, nor is the gradient taken at the binary ones.": at_real,
-        "The step starts from the binary weights: what the real ones have collected is lost.": from_signs.clamp(-1, 1),
-        "The step starts from the binary weights and isn't clipped.": from_signs,
-        "The new weights are binary: small steps can't add up.": torch.where(free >= 0, 1.0, -1.0),
-        "It goes uphill: the gradient is added.": (2 * weight - free).clamp(-1, 1),
-        "The loss is summed over the batch: the mean is asked for.": (weight + len(x) * (free - weight)).clamp(-1, 1),
-        "A weight of 0 computes as −1.": _step_at(weight, negative, x, labels, rate).clamp(-1, 1),
-        "A weight of 0 computes as 0.": _step_at(weight, weight.sign(), x, labels, rate).clamp(-1, 1),
+        "The real weights are not clipped.": weight - change,
+        "The step starts from the binary weights: what the real ones have collected is lost.":
+            (signs - change).clamp(-1, 1),
+        "The step starts from the binary weights and isn't clipped.": signs - change,
+        "The new weights are binary: small steps can't add up.": torch.where(weight - change >= 0, 1.0, -1.0),
+        "It goes uphill: the gradient is added.": (weight + change).clamp(-1, 1),
+        "The loss is summed over the batch: the mean is asked for.": (weight - len(x) * change).clamp(-1, 1),
+        "A weight of 0 computes as −1.": (weight - to_negative).clamp(-1, 1),
         "Nothing has changed.": weight,
     }
     got = _stepped(learner.binary_connect_step(weight, x, labels, rate), tuple(weight.shape))
     expect.close(got, want, f"the real weights after a step at the rate {rate:.3g}", rtol=1e-4, atol=1e-6,
-                 causes=causes, next_step="Name the two kinds of weights, and say for each line which of them it uses.")
+                 causes=causes, cause="A weight of 0 doesn't compute as +1." if zeros.any() else "",
+                 next_step="Name the two kinds of weights, and say for each line which of them it uses.")
     names = [str(kind.dtype).removeprefix("torch.") for kind in (weight, got)]
     expect.that(names[0] == names[1], names[0], names[1], cause="The dtype of the weights is lost.")
 
