@@ -218,7 +218,7 @@ def steering_error(found: "Artefact", images: "Split", limits: "Limits | None" =
         for start in range(0, len(images), batch):
             chosen = slice(start, start + batch)
             outputs = found.network(images.inputs(chosen).to(found.dtype)).flatten()
-            off += (outputs - images.labels[chosen]).abs().nan_to_num(nan=math.inf).sum().item()
+            off += (outputs - images.labels[chosen]).abs().nan_to_num(nan=math.inf, posinf=math.inf).sum().item()
     return 100 * off / len(images)
 
 
