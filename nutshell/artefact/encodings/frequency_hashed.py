@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nutshell.artefact.encodings import values as inside
 from nutshell.artefact.encodings.base import DTYPES, Encoding, Form, Settings, Shape, elements_of, setting
-from nutshell.artefact.encodings.hashing import checked_seed, drawn
+from nutshell.artefact.encodings.hashing import checked_seed, drawn, means
 
 LARGEST_KERNEL = 16
 _AT_A_TIME = 1 << 18  # numbers that are transformed together, which bounds the memory
@@ -56,13 +56,8 @@ class FrequencyHashed(Encoding):
         shape = tuple(tensor.shape)
         starts = _starts(self.buckets, shape)
         numbers = _transform(tensor.detach().cpu().double().numpy().copy(), inverse=False).ravel()
-        total, members = np.zeros(starts[-1]), np.zeros(starts[-1])
-        for where, draw, negative in drawn(len(numbers), self.seed):
-            place, kept = _places(where, draw, shape, starts)
-            signed = np.where(negative, -numbers[where], numbers[where])
-            total += np.bincount(place[kept], signed[kept], starts[-1])
-            members += np.bincount(place[kept], minlength=starts[-1])
-        inner, payload = self.values.encode(torch.from_numpy(total / np.maximum(members, 1)).to(tensor.dtype))
+        nearest = means(numbers, self.seed, int(starts[-1]), lambda where, draw: _places(where, draw, shape, starts))
+        inner, payload = self.values.encode(torch.from_numpy(nearest).to(tensor.dtype))
         settings: Settings = {"buckets": self.buckets} | ({"seed": self.seed} if self.seed else {})
         return settings | inside.written(self.values, inner), payload
 
@@ -71,11 +66,7 @@ class FrequencyHashed(Encoding):
         setting(settings, "buckets", "seed", "values")
         starts = _starts(settings.get("buckets"), shape)
         checked_seed(settings.get("seed", 0))
-        kind, inner = inside.read(settings)
-        try:
-            kind.check((int(starts[-1]),), dtype, inner, size)
-        except ValueError as error:
-            raise ValueError(f"values: {error}") from None
+        inside.checked(settings, int(starts[-1]), dtype, size)
         return Form(shape)
 
     @classmethod

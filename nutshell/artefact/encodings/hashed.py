@@ -1,12 +1,11 @@
 """Buckets of numbers that share one value; which number lies in which bucket is told by a seed."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from nutshell.artefact.encodings import values as inside
 from nutshell.artefact.encodings.base import DTYPES, Encoding, Form, Settings, Shape, elements_of, setting, whole
-from nutshell.artefact.encodings.hashing import checked_seed, drawn
+from nutshell.artefact.encodings.hashing import checked_seed, drawn, means
 
 
 class Hashed(Encoding):
@@ -54,14 +53,8 @@ class Hashed(Encoding):
         if self.buckets > tensor.numel():
             raise ValueError(f"{self.buckets:,} buckets for {tensor.numel():,} numbers")
         numbers = tensor.detach().cpu().double().reshape(-1).numpy()
-        total, members = np.zeros(self.buckets), np.zeros(self.buckets)
-        for where, draw, negative in drawn(len(numbers), self.seed):
-            bucket = draw % self.buckets
-            signed = np.where(negative, -numbers[where], numbers[where])
-            total += np.bincount(bucket, signed, self.buckets)
-            members += np.bincount(bucket, minlength=self.buckets)
-        kept = torch.from_numpy(total / np.maximum(members, 1)).to(tensor.dtype)  # equal numbers: the mean is exact
-        inner, payload = self.values.encode(kept)
+        nearest = means(numbers, self.seed, self.buckets, lambda where, draw: (draw % self.buckets, draw >= 0))
+        inner, payload = self.values.encode(torch.from_numpy(nearest).to(tensor.dtype))
         settings = {"buckets": self.buckets} | ({"seed": self.seed} if self.seed else {})
         return settings | inside.written(self.values, inner), payload
 
@@ -70,11 +63,7 @@ class Hashed(Encoding):
         setting(settings, "buckets", "seed", "values")
         buckets = whole(settings, "buckets", 1, elements_of(shape))
         checked_seed(settings.get("seed", 0))
-        kind, inner = inside.read(settings)
-        try:
-            kind.check((buckets,), dtype, inner, size)
-        except ValueError as error:
-            raise ValueError(f"values: {error}") from None
+        inside.checked(settings, buckets, dtype, size)
         return Form(shape)
 
     @classmethod

@@ -25,6 +25,15 @@ def written(values: Encoding, inner: Settings) -> Settings:
     return {"values": [values.name, inner] if inner else [values.name]}
 
 
+def checked(settings: Settings, count: int, dtype: str, size: int) -> None:
+    """Refuse what a stranger wrote unless it makes so many numbers of so many bytes."""
+    kind, inner = read(settings)
+    try:
+        kind.check((count,), dtype, inner, size)
+    except ValueError as error:
+        raise ValueError(f"values: {error}") from None
+
+
 def read(settings: Settings) -> tuple[type[Encoding], Settings]:
     """Encoding of the numbers and its settings, from what a stranger wrote.
 
