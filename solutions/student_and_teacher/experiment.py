@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nutshell import results
 from nutshell.data.dataset import Split
 from solutions.student_and_teacher import runs
-from solutions.student_and_teacher.handed_in import hand_in, ship_logits
+from solutions.student_and_teacher.handed_in import TEACHER, hand_in, ship_logits
 from solutions.student_and_teacher.reference import ensemble_targets, unbias
 from solutions.student_and_teacher.runs import KINDS, RUNS, errors, mnist, said, student
 
@@ -98,7 +98,7 @@ def collect(keep: Path) -> Path:
                    teacher="convolutional", temperature=4.0, hint_epochs=runs.HINTING.epochs),
         ensemble=ensemble(kept),
         lab=dict(alone=kept.row("lenet-alone"), distilled=kept.row(best) if best else None,
-                 teacher="1200-1200"),
+                 teacher=TEACHER),
         reference=hand_in(best, keep),
     )
     ship_logits(keep)

@@ -12,7 +12,7 @@ from nutshell.measure import measure
 from solutions.student_and_teacher import runs
 
 COMMAND = "python -m solutions.student_and_teacher.experiment"
-TEACHER = "1200-1200"
+TEACHER = "convolutional"
 BITS = 8
 
 
@@ -47,9 +47,9 @@ def ship_logits(keep: Path, into: Path = teachers.FOLDER) -> None:
     percent = {part: 100 * runs.errors(found[part], getattr(images, part)) / len(getattr(images, part))
                for part in ("validation", "test")}  # fmt: skip
     about = teachers.Card(
-        network="784-1200-1200-10, trained with shifts of up to two pixels and dropout",
+        network="three convolutions and two linear layers, trained with shifts of up to two pixels and dropout",
         parameters=sum(each.numel() for each in build().parameters()), data=images.name,
         labels=teachers.fingerprint(images.train), recipe=vars(recipe), command=COMMAND,
         validation_error_percent=round(percent["validation"], 4), test_error_percent=round(percent["test"], 4),
     )  # fmt: skip
-    teachers.save(f"mlp-{TEACHER}", found["train"], about, into)
+    teachers.save(TEACHER, found["train"], about, into)

@@ -205,7 +205,7 @@ def mlp(sizes: tuple[int, ...]) -> Callable[[], nn.Module]:
 
 def _all_runs() -> list[Run]:
     wide, lenet = mlp(WIDE), mlp(LENET)
-    taught = soft("1200-1200", TEMPERATURE)
+    taught, helped = soft("1200-1200", TEMPERATURE), soft("convolutional", TEMPERATURE)
     runs = [
         Run("wide-alone", wide, WIDE_RECIPE, labels),
         Run("wide-distilled", wide, WIDE_RECIPE, taught),
@@ -220,13 +220,13 @@ def _all_runs() -> list[Run]:
             soft("convolutional", 4.0), hinted=True),
     ]
     for temperature in TEMPERATURES:
-        runs.append(Run(f"lenet-at-{temperature:g}", lenet, QUICK, soft("1200-1200", temperature)))
-        runs.append(Run(f"narrow-at-{temperature:g}", mlp(NARROW), QUICK, soft("1200-1200", temperature)))
+        runs.append(Run(f"lenet-at-{temperature:g}", lenet, QUICK, soft("convolutional", temperature)))
+        runs.append(Run(f"narrow-at-{temperature:g}", mlp(NARROW), QUICK, soft("convolutional", temperature)))
     runs.append(Run("narrow-alone", mlp(NARROW), QUICK, labels))
     for rate in RATES:
         recipe = replace(FEW_RECIPE, learning_rate=rate)
         runs.append(Run(f"few-hard-{rate:g}", lenet, recipe, labels, a_few))
-        runs.append(Run(f"few-soft-{rate:g}", lenet, recipe, taught, a_few))
+        runs.append(Run(f"few-soft-{rate:g}", lenet, recipe, helped, a_few))
     for kind, build in KINDS.items():
         recipe = SMALL if kind == "CNN" else QUICK
         runs.append(Run(f"{kind}-labels", build, recipe, labels))
