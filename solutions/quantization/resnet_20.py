@@ -5,8 +5,8 @@
 writes ``results/resnet-20-int8.nut``, ``results/resnet-20.nut`` (the first run's files) and ``results/resnet_20.json``.
 Each run begins with a dense network and has its own order and augmentation of the images. The dense network of seed 0
 is the checkpoint that ships; another seed's lies where ``nutshell train resnet-20 --seed SEED --into FOLDER`` puts it,
-and is trained by that command, for an hour on a core, if it isn't there. One epoch of pruning and rounding does for a
-run, 75 seconds on one core. An interrupted command goes on after the last epoch, and what is finished isn't done
+and is trained by that command, for an hour on a core, if it isn't there. Two epochs of pruning and rounding do for a
+run, three minutes on one core. An interrupted command goes on after the last epoch, and what is finished isn't done
 again: all of it is kept in ``trained/resnet_20/``. The plan was chosen on validation images; the test images are looked
 at once, by :func:`nutshell.measure.measure`, when the files are there. The rate is the bytes of the parameters in fp32
 over the bytes of the file. ``.nut`` files are run with activations in floating point; what 8 bits of them cost too is

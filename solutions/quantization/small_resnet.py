@@ -58,7 +58,7 @@ class Plan:
     keep: float = 0.5
     bits: int = 4
     end_bits: int = 6
-    epochs: int = 1
+    epochs: int = 2
     rounded_from: float = 0.35
     ramp: tuple[float, float] = (0.0, 0.3)
     batch_size: int = 64
