@@ -29,16 +29,16 @@ Row = dict[str, Any]
 
 @click.command()
 @click.option("--run", type=click.Choice(list(RUNS)), multiple=True, help="Train these only; all if left out.")
-@click.option("--seed", type=click.IntRange(0), help="With this seed only; three if left out.")
+@click.option("--seed", type=click.IntRange(0), multiple=True, help="With these seeds only; three if left out.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), default=Path("trained"), show_default=True,
               help="Folder that keeps what is trained.")
 @click.option("--train-only", is_flag=True, help="Leave results/ as they are.")
-def main(run: tuple[str, ...], seed: int | None, keep: Path, train_only: bool) -> None:
+def main(run: tuple[str, ...], seed: tuple[int, ...], keep: Path, train_only: bool) -> None:
     """Train students and measure them."""
     torch.set_num_threads(1)  # the same numbers on every machine, as far as torch can promise it
     for name in run or RUNS:
         more = runs.MEMBERS if name == "lenet-alone" else SEEDS
-        for number in more if seed is None else (seed,):
+        for number in seed or more:
             found = student(RUNS[name], number, keep)
             wrong = errors(found["validation"], mnist().validation)
             click.echo(f"{name}, seed {number}: {wrong} of {len(mnist().validation):,} validation images misread")

@@ -189,6 +189,7 @@ MEMBERS = (0, 1, 2, 3, 4)
 ENSEMBLE_TEMPERATURE = 4.0
 FEW = 0.03
 WIDE_RECIPE = Recipe(epochs=30, batch_size=500, learning_rate=2e-3, warm_up=0.05, precision="bfloat16")
+LAB_RECIPE = replace(WIDE_RECIPE, batch_size=250, learning_rate=3e-3)
 QUICK = replace(WIDE_RECIPE, epochs=15, batch_size=250)
 FEW_RECIPE = Recipe(epochs=60, batch_size=110, warm_up=0.05, precision="bfloat16")
 SMALL = Recipe(epochs=10, batch_size=128, learning_rate=2e-3, warm_up=0.05, precision="bfloat16")
@@ -214,6 +215,7 @@ def _all_runs() -> list[Run]:
         Run("lenet-alone", lenet, QUICK, labels),
         Run("lenet-arithmetic", lenet, QUICK, together("arithmetic")),
         Run("lenet-geometric", lenet, QUICK, together("geometric")),
+        Run("lab-distilled", lenet, LAB_RECIPE, soft("lenet-5-caffe", TEMPERATURE, 1.0)),
         Run("thin-alone", networks.thin_and_deep, SMALL, labels),
         Run("thin-distilled", networks.thin_and_deep, SMALL, soft("convolutional", 4.0)),
         Run("thin-hinted", networks.thin_and_deep, replace(SMALL, epochs=SMALL.epochs - HINTING.epochs),
