@@ -22,8 +22,6 @@ from nutshell import meter
 from nutshell.errors import Trouble, WrongUse
 from nutshell.meter.working_memory import peak_bytes
 
-BATCH = 128
-
 
 @dataclass(frozen=True)
 class Pairs:
@@ -72,7 +70,7 @@ def half_width(differences: list[float], level: float = 0.95) -> float:
 
 
 def by_turns(off: Callable[[], Any], on: Callable[[], Any], *, precision: float = 0.02, least: int = 8,
-             most: int = 100) -> Pairs:
+             most: int = 100, clock: Callable[[], float] = time.perf_counter) -> Pairs:
     """Time two calls by turns, which one goes first changing too, until the noise of their difference is known.
 
     Each is called once before, unmeasured: caches fill, and memory is taken.
@@ -85,6 +83,8 @@ def by_turns(off: Callable[[], Any], on: Callable[[], Any], *, precision: float 
         Enough is enough when the difference is known to within this share of ``off``'s mean time.
     least, most : int
         Pairs that are measured at least and at most, at least 2.
+    clock : callable
+        Returns seconds; :func:`time.process_time` leaves out what a process waits for others.
 
     Returns
     -------
@@ -109,9 +109,9 @@ def by_turns(off: Callable[[], Any], on: Callable[[], Any], *, precision: float 
     while len(seconds[0]) < most:
         order = (0, 1) if len(seconds[0]) % 2 == 0 else (1, 0)
         for which in order:
-            started = time.perf_counter()
+            started = clock()
             (off, on)[which]()
-            seconds[which].append(time.perf_counter() - started)
+            seconds[which].append(clock() - started)
         if len(seconds[0]) >= least and _known(*seconds, precision):
             break
     return Pairs(tuple(seconds[0]), tuple(seconds[1]), _known(*seconds, precision))
@@ -171,8 +171,9 @@ class Usage:
     energy_uj: float
 
 
-def usage(network: nn.Module, inputs: Tensor, targets: Tensor, repeats: int = 15) -> Usage:
-    """Measure a training step on one batch, and count the network on one of its images.
+def usage(network: nn.Module, inputs: Tensor, targets: Tensor, repeats: int = 15,
+          clock: Callable[[], float] = time.perf_counter) -> Usage:
+    """Measure a training step on one batch, and count the network on one of its images; clock as in :func:`by_turns`.
 
     Examples
     --------
@@ -185,9 +186,9 @@ def usage(network: nn.Module, inputs: Tensor, targets: Tensor, repeats: int = 15
     step()
     seconds = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = clock()
         step()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(clock() - started)
     most = peak_bytes(step)
     report = meter.count(network, (1, *inputs.shape[1:]))
     return Usage(report.total.parameters, report.total.macs, 1000 * sorted(seconds)[repeats // 2], most,
