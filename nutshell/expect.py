@@ -157,11 +157,14 @@ def show(value: Any) -> str:
 
     Examples
     --------
-    >>> show(0.1 + 0.2), show(np.zeros((2, 9)))
-    ('0.3', 'array (2, 9): 0, 0, 0, 0, 0, 0, …')
+    >>> show(0.1 + 0.2), show([-0.0, 1 / 3]), show(np.zeros((2, 9)))
+    ('0.3', '[0, 0.333333]', 'array (2, 9): 0, 0, 0, 0, 0, 0, …')
     """
     if isinstance(value, torch.Tensor):
         value = _numpy(value)
+    if type(value) is list and value and all(isinstance(item, float) for item in value):
+        text = f"[{', '.join(show(item) for item in value)}]"
+        return text if len(text) <= 200 else text[:199] + "…"
     if type(value) in (list, tuple) and any(isinstance(item, np.ndarray | torch.Tensor) for item in value):
         ends = "[]" if type(value) is list else "()"
         return f"{ends[0]}{'; '.join(show(item) for item in value[:_SHOWN])}{ends[1]}"
@@ -171,7 +174,7 @@ def show(value: Any) -> str:
     if isinstance(value, np.ndarray | np.generic):
         value = value.item()
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value + 0.0:.6g}"  # without the sign of a negative zero
     text = repr(value)
     return text if len(text) <= 200 else text[:199] + "…"
 
