@@ -189,7 +189,10 @@ def separable_is_one_convolution(learner, reference, rng):
     module, (filters, mixing, bias) = _parts(learner.depthwise_separable(4, 5), shapes, rng)
     x = _images(rng, 2, 4, 4, 3)
     kernel = mixing * filters[:, 0]
-    _check_output(module, x, functional.conv2d(x, kernel, bias, padding=1), "the output as one convolution", FOUR, {},
+    looked = functional.conv2d(x, filters, padding=1, groups=4)
+    causes = {"There is a ReLU between the two; here nothing is.": functional.conv2d(looked.relu(), mixing, bias)}
+    want = functional.conv2d(x, kernel, bias, padding=1)
+    _check_output(module, x, want, "the output as one convolution", FOUR, causes,
                   "Look at the pixels at the border first: do inside and border agree?")
 
 
@@ -271,6 +274,7 @@ def flattened_of_any_sizes(learner, reference, rng):
 def flattened_can_be_trained(learner, reference, rng):
     """Every factor and the bias get a gradient"""
     layer = _network(learner.flattened(*_axes(rng, 4, 3, 3, 5)))
+    _check_dtype(layer, torch.float64)
     (layer(_images(rng, 2, 3, 6, 6).double()) ** 2).sum().backward()
     _check_some_gradient(layer)
 
@@ -283,6 +287,7 @@ def _check_flattened(learner, rng, p, c, height, width, shape, with_bias=True):
     lateral, vertical, horizontal, bias = _axes(rng, p, c, height, width)
     given = bias if with_bias else None
     layer = learner.flattened(lateral, vertical, horizontal, given)
+    _check_dtype(layer, lateral.dtype)
     _check_sizes(layer, [(p, c, 1, 1), (p, 1, height, 1), (p, 1, 1, width), *[(p,)] * with_bias], {
         "The outer product was multiplied out: nothing is smaller.": [(p, c, height, width), *[(p,)] * with_bias],
         "The thin convolutions mix channels: they have a filter for each pair.":
@@ -659,6 +664,7 @@ def gradients_pass_where_units_passed(learner, reference, rng):
     y = block(x)
     y.sum().backward()
     ratio = (y / x).detach()
+    _near_cases(ratio.double(), 0.6)
     expect.close(x.grad, ratio, "the gradient of the sum by X", rtol=FOUR, atol=FOUR,
                  cause="A mask is drawn again, or a way is cut off from the gradient.",
                  next_step="Multiply the masks with X and F(X) once, and detach nothing.")
@@ -684,9 +690,12 @@ def _thrown(learner, rng, block, blocks, last):
     return (got.detach() / x).double(), 1 - (1 - last) * block / blocks
 
 
-def _check_cases(ratio, keep):
-    cases = {0.0: "0", 1.0: "X", 4.0: "F(X)", 5.0: "X + F(X)"}
-    near = torch.stack([(ratio - case).abs() < 1e-3 for case in cases])
+CASES = {0.0: "0", 1.0: "X", 4.0: "F(X)", 5.0: "X + F(X)"}
+
+
+def _near_cases(ratio, keep):
+    """Which of the cases each unit is, shape (4, …); every unit must be one."""
+    near = torch.stack([(ratio - case).abs() < 1e-3 for case in CASES])
     odd = ratio[~near.any(0)]
     cause = "A unit puts out something else than one of the four."
     if len(odd) and bool(((odd - 5 * keep).abs() < 1e-3).all()):
@@ -696,6 +705,11 @@ def _check_cases(ratio, keep):
     expect.that(not len(odd), "0, X, F(X) or X + F(X) from every unit, in training",
                 f"{len(odd) / ratio.numel():.0%} of the units with something else", cause=cause,
                 next_step="Print y / x for a branch that makes 4x of x: it can be 0, 1, 4 or 5.")
+    return near
+
+
+def _check_cases(ratio, keep):
+    near = _near_cases(ratio, keep)
     shares = near.double().mean((1, 2, 3, 4)).tolist()
     wanted = [(1 - keep) ** 2, keep * (1 - keep), (1 - keep) * keep, keep**2]
     causes = {
@@ -717,7 +731,7 @@ def _check_cases(ratio, keep):
     cause = next(likely, otherwise)
 
     def shown(numbers):
-        return ", ".join(f"{share:.2f} for {name}" for share, name in zip(numbers, cases.values(), strict=True))
+        return ", ".join(f"{share:.2f} for {name}" for share, name in zip(numbers, CASES.values(), strict=True))
 
     expect.that(fits(shares, wanted), f"shares of the cases of about {shown(wanted)}", shown(shares), cause=cause,
                 next_step="Two coins, each with the probability keep: multiply their probabilities.")
@@ -727,10 +741,12 @@ def _check_own_coins(learner, rng, block, blocks, last):
     x, branch = _positive(rng)
     module = learner.Swapout(branch, block, blocks, last).train()
     keep = 1 - (1 - last) * block / blocks
-    ratio, again = ((module(x).detach() / x).round() for _ in range(2))
+    near, then = (_near_cases(module(x).detach() / x, keep) for _ in range(2))
     alike = keep**2 + (1 - keep) ** 2  # how often two coins fall alike
-    for mask, which in ((lambda r: (r == 1) | (r == 5), "X"), (lambda r: (r == 4) | (r == 5), "F(X)")):
-        one, two = mask(ratio), mask(again)
+    for case, which in ((1, "X"), (2, "F(X)")):
+        one, two = (cases[case] | cases[3] for cases in (near, then))
+        expect.that(not bool(one.all()), f"{which} in some units only", f"{which} in all units",
+                    cause=f"{which} always passes; it has a coin of its own.", next_step="How many masks are drawn?")
         pairs = {"another call": (one, two), "the next image": (one[1:], one[:-1]),
                  "the next channel": (one[:, 1:], one[:, :-1]), "the next row": (one[:, :, 1:], one[:, :, :-1]),
                  "the next column": (one[..., 1:], one[..., :-1])}
@@ -786,7 +802,7 @@ def starts_as_its_shortcut(learner, reference, rng):
     expect.close(got, x.relu(), "the output of a new block, whose shortcut is the input", rtol=FOUR, atol=FOUR,
                  causes={"The ReLU behind the sum is missing.": x, "Nothing comes from the shortcut.": 0 * x},
                  cause="The last convolution of the branch doesn't start at zero, or its bias doesn't.",
-                 next_step="nn.init has a function for that; weight and bias both.")
+                 next_step="What comes out of a branch whose last layer is zero, weight and bias? And after the sum?")
 
 
 @check("Residual", weight=2)
@@ -1017,7 +1033,7 @@ def _check_sizes(module, want, causes, otherwise="") -> None:
 
 def _parts(module, shapes, rng) -> tuple[nn.Module, list[Tensor]]:
     """The module with new weights, and these in the order of the shapes; equal shapes get equal numbers."""
-    _check_sizes(module, shapes, {}, "Weights of such shapes make up another block.")
+    _check_sizes(module, shapes, {}, "Weights of such shapes make up another block: see the check that counts them.")
     numbers = {shape: torch.from_numpy(rng.standard_normal(shape)).float() for shape in dict.fromkeys(shapes)}
     with torch.no_grad():
         for parameter in module.parameters():

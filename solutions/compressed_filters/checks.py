@@ -541,6 +541,8 @@ def buckets_can_be_trained(learner, reference, rng):
                 cause="They are made without gradients: by .item(), .detach() or torch.tensor.",
                 next_step="Fill the coefficients by indexing the values.")
     cotangent = torch.from_numpy(rng.standard_normal(shape))
+    made = _plain_fresh([value.detach() for value in values], shape, basis, 1)[0]
+    others = not torch.allclose(kernels.detach().double(), made, atol=1e-8)
     got = torch.autograd.grad((kernels * cotangent).sum(), values, allow_unused=True)
     own = [value.detach().clone().requires_grad_() for value in values]
     right, _, bare = _plain_fresh(own, shape, basis, 1)
@@ -550,6 +552,7 @@ def buckets_can_be_trained(learner, reference, rng):
         expect.that(mine is not None, f"a gradient for band {band}", "none", next_step="Is every band read?")
         expect.close(mine, slope, f"the gradient of band {band}", rtol=1e-5, atol=1e-8,
                      causes={"The signs are missing.": wrong},
+                     cause="The kernels themselves aren't right yet: see to that first." if others else "",
                      next_step="The kernels are linear in the buckets: let torch differentiate the transform.")
 
 
@@ -737,8 +740,8 @@ def _check_slopes(learner, rng, blocks):
     vectors = torch.from_numpy(rng.standard_normal(blocks)).requires_grad_()
     inputs = torch.from_numpy(rng.standard_normal((3, columns * size))).requires_grad_()
     cotangent = torch.from_numpy(rng.standard_normal((3, rows * size)))
+    _product(learner, vectors, inputs)  # says what is wrong with shape and kind
     product = learner.circulant_product(vectors, inputs)
-    expect.shape(product, (3, rows * size), "the product", next_step="p blocks of k numbers for each row of inputs.")
     expect.that(isinstance(product, Tensor) and product.requires_grad, "a product that has a gradient", "none",
                 cause="It goes through NumPy, .detach() or torch.tensor.", next_step="Stay within torch.fft.")
     got = torch.autograd.grad((product * cotangent).sum(), (vectors, inputs), allow_unused=True)

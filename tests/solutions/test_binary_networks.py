@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from autograder.desk_half import public_checks
 from nutshell import binary
+from nutshell.checks import answers_of, checks_of
 from nutshell.wire import running
 from solutions.binary_networks import checks, mutants, reference
 
@@ -213,10 +214,23 @@ CAUSES = {
 }
 
 
+EVERYWHERE = {  # checks that fail for one reason all name it
+    mutants.connect_sums_the_loss: "summed over the batch",
+    mutants.product_of_nonzero_inputs: "packed as a 1",
+    mutants.bwn_largest: "largest absolute weight",
+}
+
+
+@pytest.mark.parametrize("wrong", EVERYWHERE, ids=[wrong.__name__ for wrong in EVERYWHERE])
+def test_no_check_blames_something_else(wrong):
+    answer = next(each for each in answers_of(mutants) if each.implementation is wrong)
+    verdicts = running.try_answer(answer, checks_of(checks), reference, seed=3)
+    causes = [verdict.cause for verdict in verdicts if not verdict.passed]
+    assert len(causes) > 1 and all(EVERYWHERE[wrong] in cause for cause in causes), causes
+
+
 @pytest.mark.parametrize("wrong", CAUSES, ids=[wrong.__name__ for wrong in CAUSES])
 def test_a_mistake_gets_its_cause(wrong):
-    from nutshell.checks import answers_of, checks_of
-
     answer = next(each for each in answers_of(mutants) if each.implementation is wrong)
     verdicts = running.try_answer(answer, checks_of(checks), reference, seed=3)
     failed = [verdict for verdict in verdicts if not verdict.passed]

@@ -325,6 +325,22 @@ def test_a_mistake_gets_its_cause(exercise, before, after, cause):
     assert any(not verdict.hidden for verdict in failed)
 
 
+EVERYWHERE = [  # checks that fail for one reason all name it
+    ("flattened", ", dtype=dtype", "", "layers are float32"),
+    ("Swapout", "first * x + second * y", "(first * x + second * y) / self.keep", "divided by keep"),
+    ("Swapout", "return first * x", "return x", "X always passes"),
+]
+
+
+@pytest.mark.parametrize(("exercise", "before", "after", "cause"), EVERYWHERE, ids=[each[3] for each in EVERYWHERE])
+def test_no_check_blames_something_else(exercise, before, after, cause):
+    answer = Answer(exercise, _with(exercise, before, after), right=False)
+    failed = [verdict for verdict in running.try_answer(answer, checks_of(checks), compact) if not verdict.passed]
+    named = [verdict.cause for verdict in failed if verdict.check != "ends_of_the_probability"]
+    assert len(named) > 1 and all(cause in each for each in named), named
+    assert all(verdict.status == running.WRONG for verdict in failed)
+
+
 @pytest.mark.parametrize(("exercise", "given"), [
     ("Fire", blocks.fire), ("depthwise_separable", blocks.separable), ("flattened", blocks.flattened),
     ("oct_convolution", blocks.Octave), ("Swapout", blocks.Shortcut), ("Residual", imagenet.Bottleneck),

@@ -198,6 +198,16 @@ def _cell_of_torch_order_of_bias(inputs, hidden, memory, w, u, bias, peepholes=N
     return reference.circulant_cell(inputs, hidden, memory, w, u, torch.zeros_like(bias), peepholes)
 
 
+def test_a_gradient_of_wrong_kernels_says_so():
+    failed = _failed("fresh_filter", mutants.fresh_with_the_forward_dct)
+    assert any("The kernels themselves aren't right yet" in verdict.cause for verdict in failed)
+
+
+def test_complex_numbers_are_named_by_every_check_of_the_product():
+    failed = [verdict for verdict in _failed("circulant_product", mutants.circulant_left_complex) if not verdict.hidden]
+    assert len(failed) > 3 and all(verdict.got == "complex ones" for verdict in failed)
+
+
 MISTAKES = [
     ("dct_basis", mutants.dct_transposed, "transposed"),
     ("dct_basis", mutants.dct_without_scaling, "aren't scaled to length 1"),

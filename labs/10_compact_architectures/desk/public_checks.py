@@ -186,6 +186,7 @@ def _check_flattened(learner, rng, p, c, height, width, shape, with_bias=True):
     lateral, vertical, horizontal, bias = _axes(rng, p, c, height, width)
     given = bias if with_bias else None
     layer = learner.flattened(lateral, vertical, horizontal, given)
+    _check_dtype(layer, lateral.dtype)
     _check_sizes(layer, [(p, c, 1, 1), (p, 1, height, 1), (p, 1, 1, width), *[(p,)] * with_bias], {
         "The outer product was multiplied out: nothing is smaller.": [(p, c, height, width), *[(p,)] * with_bias],
         "The thin convolutions mix channels: they have a filter for each pair.":
@@ -487,10 +488,12 @@ def _thrown(learner, rng, block, blocks, last):
     expect.shape(got, tuple(x.shape), "the output", next_step="Both masks have the shape of X.")
     return (got.detach() / x).double(), 1 - (1 - last) * block / blocks
 
+CASES = {0.0: "0", 1.0: "X", 4.0: "F(X)", 5.0: "X + F(X)"}
 
-def _check_cases(ratio, keep):
-    cases = {0.0: "0", 1.0: "X", 4.0: "F(X)", 5.0: "X + F(X)"}
-    near = torch.stack([(ratio - case).abs() < 1e-3 for case in cases])
+
+def _near_cases(ratio, keep):
+    """Which of the cases each unit is, shape (4, …); every unit must be one."""
+    near = torch.stack([(ratio - case).abs() < 1e-3 for case in CASES])
     odd = ratio[~near.any(0)]
     cause = "A unit puts out something else than one of the four."
     if len(odd) and bool(((odd - 5 * keep).abs() < 1e-3).all()):
@@ -500,6 +503,11 @@ def _check_cases(ratio, keep):
     expect.that(not len(odd), "0, X, F(X) or X + F(X) from every unit, in training",
                 f"{len(odd) / ratio.numel():.0%} of the units with something else", cause=cause,
                 next_step="Print y / x for a branch that makes 4x of x: it can be 0, 1, 4 or 5.")
+    return near
+
+
+def _check_cases(ratio, keep):
+    near = _near_cases(ratio, keep)
     shares = near.double().mean((1, 2, 3, 4)).tolist()
     wanted = [(1 - keep) ** 2, keep * (1 - keep), (1 - keep) * keep, keep**2]
     causes = {
@@ -521,7 +529,7 @@ def _check_cases(ratio, keep):
     cause = next(likely, otherwise)
 
     def shown(numbers):
-        return ", ".join(f"{share:.2f} for {name}" for share, name in zip(numbers, cases.values(), strict=True))
+        return ", ".join(f"{share:.2f} for {name}" for share, name in zip(numbers, CASES.values(), strict=True))
 
     expect.that(fits(shares, wanted), f"shares of the cases of about {shown(wanted)}", shown(shares), cause=cause,
                 next_step="Two coins, each with the probability keep: multiply their probabilities.")
@@ -531,10 +539,12 @@ def _check_own_coins(learner, rng, block, blocks, last):
     x, branch = _positive(rng)
     module = learner.Swapout(branch, block, blocks, last).train()
     keep = 1 - (1 - last) * block / blocks
-    ratio, again = ((module(x).detach() / x).round() for _ in range(2))
+    near, then = (_near_cases(module(x).detach() / x, keep) for _ in range(2))
     alike = keep**2 + (1 - keep) ** 2  # how often two coins fall alike
-    for mask, which in ((lambda r: (r == 1) | (r == 5), "X"), (lambda r: (r == 4) | (r == 5), "F(X)")):
-        one, two = mask(ratio), mask(again)
+    for case, which in ((1, "X"), (2, "F(X)")):
+        one, two = (cases[case] | cases[3] for cases in (near, then))
+        expect.that(not bool(one.all()), f"{which} in some units only", f"{which} in all units",
+                    cause=f"{which} always passes; it has a coin of its own.", next_step="How many masks are drawn?")
         pairs = {"another call": (one, two), "the next image": (one[1:], one[:-1]),
                  "the next channel": (one[:, 1:], one[:, :-1]), "the next row": (one[:, :, 1:], one[:, :, :-1]),
                  "the next column": (one[..., 1:], one[..., :-1])}
@@ -587,7 +597,7 @@ def starts_as_its_shortcut(learner, reference, rng):
     expect.close(got, x.relu(), "the output of a new block, whose shortcut is the input", rtol=FOUR, atol=FOUR,
                  causes={"The ReLU behind the sum is missing.": x, "Nothing comes from the shortcut.": 0 * x},
                  cause="The last convolution of the branch doesn't start at zero, or its bias doesn't.",
-                 next_step="nn.init has a function for that; weight and bias both.")
+                 next_step="What comes out of a branch whose last layer is zero, weight and bias? And after the sum?")
 
 
 @check("Residual", weight=2)
@@ -776,7 +786,7 @@ def _check_sizes(module, want, causes, otherwise="") -> None:
 
 def _parts(module, shapes, rng) -> tuple[nn.Module, list[Tensor]]:
     """The module with new weights, and these in the order of the shapes; equal shapes get equal numbers."""
-    _check_sizes(module, shapes, {}, "Weights of such shapes make up another block.")
+    _check_sizes(module, shapes, {}, "Weights of such shapes make up another block: see the check that counts them.")
     numbers = {shape: torch.from_numpy(rng.standard_normal(shape)).float() for shape in dict.fromkeys(shapes)}
     with torch.no_grad():
         for parameter in module.parameters():
