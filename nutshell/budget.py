@@ -71,6 +71,10 @@ METRICS: dict[str, Metric] = {
     "energy_uj": Metric("estimated energy for one image, µJ", "estimated energy for one image, µJ",
                         "Too much is computed, or too many bytes are moved. Compute less, or store weights smaller.",
                         digits=3),
+    "energy_per_hit": Metric("estimated energy for each image that is read correctly, µJ",
+                             "estimated energy for each image read correctly, µJ",
+                             "Too much is computed or moved, or too little is read correctly. Compute less, or let "
+                             "weights and activations fit into on-chip memory.", digits=3),
     "error_percent": Metric("error, %", "error, % of the images", _ERROR, margin=0.5, digits=2),
     "points_lost": Metric("error above the uncompressed network's, points",
                           "percentage points of accuracy lost", _ERROR,
