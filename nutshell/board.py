@@ -1,0 +1,230 @@
+"""One's own networks beside the course's: bytes, work, energy and errors, a score, and who is beaten by nobody.
+
+The course's entries are the files of ``results/`` that take the same images. Their figures are measured here like
+anybody's, or taken from ``results/in_a_nutshell.json`` if they were measured on these very bytes.
+"""
+
+import hashlib
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nutshell.errors import Refused, WrongUse
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from nutshell.measure import Measurement
+
+Part = Literal["validation", "test"]
+FLOOR = 0.98  # least share of right answers that has a score
+BEATEN_IN = ("bytes", "energy_uj", "error_percent")  # what nobody else may be as good in, and better in one
+COURSE = {  # the course's entries, by file
+    "low_rank.nut": "03 rank 30 in the first layer",
+    "weight_pruning.nut": "04 a twelfth of the weights",
+    "neuron_pruning.nut": "05 a quarter of the layers",
+    "quantization.nut": "06 4 bits with training",
+    "lenet-300-100.nut": "07 pruned, shared, coded",
+    "lenet-300-100-shifts.nut": "07 the same, images shifted",
+    "lenet-300-100-shifts-accurate.nut": "07 the same, more weights",
+    "lenet-5-caffe.nut": "07 LeNet-5, pruned, shared, coded",
+    "lenet-5-caffe-shifts.nut": "07 LeNet-5, shifted images",
+    "lenet-5-caffe-bwn.nut": "08 LeNet-5, binary weights",
+    "lenet-5-caffe-xnor.nut": "08 LeNet-5, XNOR",
+    "compressed_filters.nut": "09 an eighth in hash buckets",
+    "student_and_teacher.nut": "11 a student",
+    "architecture_search.nut": "12 found by search",
+    "in_a_nutshell.nut": "13 the contest's own entry",
+    "workshop.nut": "00 of the workshop",
+}
+_HEAD = ("network", "place", "bytes", "MACs", "energy (µJ)", "error (%)", "right answers a joule", "beaten by nobody")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the board.
+
+    Attributes
+    ----------
+    name : str
+        Whose, or which unit's.
+    own : bool
+        Whether it isn't the course's.
+    bytes, macs : int
+        Of the file, and for one image.
+    energy_uj, error_percent : float
+        Estimated microjoules an image, and percent of the images misread.
+    """
+
+    name: str
+    own: bool
+    bytes: int
+    macs: int
+    energy_uj: float
+    error_percent: float
+
+    @property
+    def score(self) -> float:
+        """Right answers a joule; 0 below the floor."""
+        right = 1 - self.error_percent / 100
+        return right / (self.energy_uj * 1e-6) if right >= FLOOR - 1e-9 else 0.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A board: entries with the highest score first, then by error.
+
+    Attributes
+    ----------
+    entries : tuple of Entry
+        Best first.
+    refused : tuple of (str, str)
+        Files that weren't measured, and why.
+    data : str
+        What everything was measured on.
+    """
+
+    entries: tuple[Entry, ...]
+    refused: tuple[tuple[str, str], ...]
+    data: str
+
+    def best(self) -> set[Entry]:
+        """Those that no other entry beats: none is as good in bytes, energy and error, and better in one."""
+        return {one for one in self.entries if not any(_beats(other, one) for other in self.entries)}
+
+    def place(self, entry: Entry) -> int:
+        """From 1; equal scores share one, and so do equal errors where there is no score."""
+        return 1 + sum(_order(other) < _order(entry) for other in self.entries)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """As they are shown."""
+        best = self.best()
+        return [("→ " * one.own + one.name, str(self.place(one)), f"{one.bytes:,}", f"{one.macs:,}",
+                 f"{one.energy_uj:,.3f}", f"{one.error_percent:.2f}", f"{one.score:,.0f}" if one.score else "–",
+                 "★" if one in best else "") for one in self.entries]  # fmt: skip
+
+    def __str__(self) -> str:
+        from nutshell.measure import text_table
+
+        lines = [text_table(_HEAD, self.rows()), self.note]
+        return "\n".join(lines + [f"{name}: {reason}" for name, reason in self.refused])
+
+    def _repr_html_(self) -> str:
+        from nutshell.measure import html_table
+
+        refused = "".join(f"<p>{html.escape(f'{name}: {reason}')}</p>" for name, reason in self.refused)
+        return html_table(_HEAD, self.rows(), self.note) + refused
+
+    @property
+    def note(self) -> str:
+        """What the table's figures are."""
+        return (f"Measured on {self.data}. A score needs {100 * FLOOR:.0f} % right answers; energy is estimated. "
+                "★: nobody is better in bytes, energy or error without being worse in another.")
+
+    def as_data(self) -> dict[str, Any]:
+        """For JSON."""
+        best = self.best()
+        return {"data": self.data, "refused": [list(pair) for pair in self.refused],
+                "entries": [{**asdict(one), "place": self.place(one), "score": one.score, "best": one in best}
+                            for one in self.entries]}  # fmt: skip
+
+    def picture(self) -> "Axes":
+        """Error against energy, both axes logarithmic, the areas of the points by bytes; one's own have names."""
+        from nutshell import plots
+
+        axes = plots.axes(8, 4.2)
+        best = sorted(self.best(), key=lambda one: one.energy_uj)
+        for own, colour, label in ((False, "blue", "the course's"), (True, "vermilion", "yours")):
+            chosen = [one for one in self.entries if one.own is own]
+            if chosen:
+                axes.scatter([one.energy_uj for one in chosen], [one.error_percent for one in chosen],
+                             [12 + one.bytes**0.5 for one in chosen], color=plots.PALETTE[colour], alpha=0.75,
+                             marker="D" if own else "o", label=f"{label}; area by bytes")
+        for number, one in enumerate(best):
+            axes.annotate(one.name, (one.energy_uj, one.error_percent), xytext=(4, 10 if number % 2 else -14),
+                          textcoords="offset points", fontsize=7)
+        axes.axhline(100 * (1 - FLOOR), color=plots.PALETTE["black"], linestyle="--", linewidth=0.8, label="floor")
+        axes.set(xscale="log", yscale="log", xlabel="estimated energy for an image (µJ)", ylabel="error (%)")
+        ticks = [0.5, 1, 2, 5, 10]
+        axes.set_yticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.legend(loc="upper right")
+        return axes
+
+
+def standing(
+    files: Iterable[Path] = (), *, data: str = "mnist", part: Part = "validation", course: bool = True
+) -> Standing:
+    """Measure files, and put them on one board with the course's own.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        One's own ``.nut`` files.
+    data : str
+        Name of a data set of :func:`nutshell.data.load`.
+    part : {"validation", "test"}
+        Which images; choose on validation images, and look at the test images once.
+    course : bool
+        Whether the course's entries are there as well.
+
+    Returns
+    -------
+    Standing
+
+    Raises
+    ------
+    WrongUse
+        If a file isn't there.
+    """
+    from nutshell import budget, results
+    from nutshell.measure import measure
+
+    images = budget.images(data)
+    here = f"{images.name}, {part}"
+    known = {(one["sha256"], one["data"]): one for one in _known()}
+    entries: list[Entry] = []
+    refused: list[tuple[str, str]] = []
+    course_files = [file for name in COURSE if (file := results.folder() / name).is_file()] if course else []
+    for own, file in [*((True, Path(file)) for file in files), *((False, file) for file in course_files)]:
+        if not file.is_file():
+            raise WrongUse(f"There is no file {file}.")
+        name = file.stem if own else COURSE[file.name]
+        stored = None if own else known.get((digest(file), here))
+        try:
+            entries.append(Entry(name, own, **stored["figures"]) if stored else
+                           Entry(name, own, **figures(measure(file, images, part))))
+        except Refused as error:
+            refused.append((name, str(error)))
+    return Standing(tuple(sorted(entries, key=lambda one: (_order(one), not one.own))), tuple(refused), here)
+
+
+def figures(measured: "Measurement") -> dict[str, Any]:
+    """What a board keeps of a measurement."""
+    return {"bytes": measured.bytes, "macs": measured.macs, "energy_uj": measured.energy_uj,
+            "error_percent": float(measured.error_percent or 0.0)}  # fmt: skip
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _known() -> Sequence[dict[str, Any]]:
+    from nutshell import results
+
+    try:
+        return results.load("in_a_nutshell").get("board", [])
+    except WrongUse:
+        return []
+
+
+def _order(entry: Entry) -> tuple[float, float]:
+    return (-entry.score, 0.0) if entry.score else (1.0, entry.error_percent)
+
+
+def _beats(one: Entry, other: Entry) -> bool:
+    pairs = [(getattr(one, key), getattr(other, key)) for key in BEATEN_IN]
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
