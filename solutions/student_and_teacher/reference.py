@@ -225,7 +225,8 @@ def unbias(logits: Tensor, labels: Tensor, classes: tuple[int, ...]) -> float:
     Parameters
     ----------
     logits : Tensor
-        Of the student on images kept for choosing, shape ``(N, C)``, at least one image; left as it is.
+        Of the student on images kept for choosing, shape ``(N, C)``, at least one image; no two of an image are equal.
+        Left as it is.
     labels : Tensor
         The right classes, int64, shape ``(N,)``.
     classes : tuple of int
