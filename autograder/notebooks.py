@@ -214,6 +214,7 @@ def _budget_cells(budget: Budget, unit: str) -> list[NotebookNode]:
     for limit in budget.limits:
         metric = METRICS[limit.metric]
         words = metric.words if limit.layer is None else f"{metric.words}, layer {limit.layer}"
+        words = words.replace("|", "\\|")  # else it ends the cell of a Markdown table
         full, none = (f"{value:,.{metric.digits}f}" for value in (limit.at_most, limit.at_most + margin_of(limit)))
         lines.append(f"| {words} | {full} | {none if margin_of(limit) else f'none above {full}'} |")
     return [

@@ -1,11 +1,13 @@
 """Source and release notebooks of a made-up unit."""
 
+import re
 from dataclasses import replace
 
 import nbformat
 import pytest
 from nbgrader.utils import compute_checksum, is_grade, is_locked, is_solution
 
+from autograder import units
 from autograder.notebooks import (
     edited_by_hand,
     leftovers,
@@ -109,6 +111,14 @@ def test_a_classroom_s_unit_changes_points_and_leaves_out_sections(tiny):
     assert _ids(only) == ["given_1", "solution_clip_at", "check_clip_at", "given_2"]
     text = "\n".join(cell.source for cell in only.cells)
     assert "## Halves" not in text and "## The end" in text and "print(half" not in text and "· 7 points ·" in text
+
+
+def test_bars_in_the_words_of_a_limit_leave_the_table_whole():
+    source = units.load("binary_networks")
+    (table,) = (cell.source for cell in source_notebook(source).cells if "| full marks up to |" in cell.source)
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
+    assert any("\\|w\\|" in row for row in rows)
+    assert {len(re.split(r"(?<!\\)\|", row)) for row in rows} == {5}  # three cells, and nothing before and behind
 
 
 def test_edits_show_and_outputs_do_not(tiny):
