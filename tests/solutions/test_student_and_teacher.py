@@ -104,10 +104,11 @@ def test_nothing_moves_where_the_student_says_what_its_teacher_says():
 
 
 def test_a_regressor_learns_hints_that_it_can_know():
-    generator = torch.Generator().manual_seed(0)
-    teacher, regressor = nn.Conv2d(1, 6, 3).double(), nn.Conv2d(2, 6, 2).double()
-    images = torch.rand(16, 1, 8, 8, generator=generator, dtype=torch.float64)
-    student = nn.Conv2d(1, 2, 2).double()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        teacher, regressor, student = (layer.double() for layer in (nn.Conv2d(1, 6, 3), nn.Conv2d(2, 6, 2),
+                                                                    nn.Conv2d(1, 2, 2)))
+        images = torch.rand(16, 1, 8, 8, dtype=torch.float64)
     with torch.no_grad():
         hint = teacher(images).relu()
     optimiser = torch.optim.Adam([*student.parameters(), *regressor.parameters()], lr=0.02)
