@@ -1,6 +1,6 @@
 """An implementation called directly, without the wire: for comparing how mutants are judged both ways."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,13 +37,26 @@ class Direct:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = tuple(_copied(item) for item in args), {key: _copied(item) for key, item in kwargs.items()}
-            try:
-                return found(*args, **kwargs)
-            except Exception as error:
-                said = describe(error)
-                raise LearnerRaised(said["kind"], said["message"], said["traceback"], not_done=said["stub"]) from error
+            result = _told(found, *args, **kwargs)
+            return _items(result) if isinstance(result, Generator) else result
 
         return call
+
+
+def _told(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a call returns; what it raises becomes :class:`LearnerRaised`."""
+    try:
+        return call(*args, **kwargs)
+    except Exception as error:
+        said = describe(error)
+        raise LearnerRaised(said["kind"], said["message"], said["traceback"], not_done=said["stub"]) from error
+
+
+def _items(generator: Generator) -> Generator:
+    """The items of a generator, whose errors come when an item is asked for."""
+    end = object()
+    while (item := _told(next, generator, end)) is not end:
+        yield item
 
 
 def _copied(value: Any) -> Any:
