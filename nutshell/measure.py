@@ -88,7 +88,7 @@ class Measurement:
         if self.accuracy is not None:
             rows += [("accuracy", f"{100 * self.accuracy:.2f} %"), ("error", f"{self.error_percent:.2f} %")]
         elif self.error_percent is not None:
-            rows += [("mean error", f"{self.error_percent:.2f} % of the full range to one side, such as full lock")]
+            rows += [("error", f"{self.error_percent:.2f} % of full lock, root mean square")]
         if self.data is not None:
             rows += [("measured on", str(self.data))]
         return rows
@@ -193,7 +193,7 @@ def run(found: "Artefact", images: "Split", classes: int, limits: "Limits | None
 
 
 def steering_error(found: "Artefact", images: "Split", limits: "Limits | None" = None) -> float:
-    """How far a file's network is from what labels say that are numbers: 100 times the mean absolute error.
+    """How far a file's network is from labels that are numbers: 100 times the root of the mean squared error.
 
     For steering from −1 to 1 that is percent of full lock. It is infinite if an output isn't finite.
 
@@ -218,8 +218,8 @@ def steering_error(found: "Artefact", images: "Split", limits: "Limits | None" =
         for start in range(0, len(images), batch):
             chosen = slice(start, start + batch)
             outputs = found.network(images.inputs(chosen).to(found.dtype)).flatten()
-            off += (outputs - images.labels[chosen]).abs().nan_to_num(nan=math.inf, posinf=math.inf).sum().item()
-    return 100 * off / len(images)
+            off += (outputs.double() - images.labels[chosen]).square().sum().item()
+    return 100 * math.sqrt(off / len(images)) if math.isfinite(off) else math.inf
 
 
 def hits(network: "nn.Module", images: "Split", dtype: "torch.dtype | None" = None, batch: int = 1000) -> "Tensor":

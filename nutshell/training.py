@@ -186,35 +186,21 @@ def evaluate(
         Cross-entropy in nats an image; mean squared error where labels are numbers.
     error_percent : float
         Share of images whose largest logit is not their label's, 0 to 100; where labels are numbers, such as steering
-        from −1 to 1, 100 times the mean absolute error: percent of full lock.
+        from −1 to 1, 100 times the root of the mean squared error: percent of full lock.
     """
     was_training = network.training
     network.eval()
-    loss, wrong = 0.0, 0.0
+    loss, wrong = 0.0, 0
     for start in range(0, len(part), batch_size):
         chosen = slice(start, start + batch_size)
         labels = part.labels[chosen]
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             logits = network(part.inputs(chosen)).float()
         loss += _loss(logits, labels, "sum").item()
-        wrong += faults(logits, labels).sum().item()
+        wrong += 0 if labels.is_floating_point() else (logits.argmax(1) != labels).sum().item()
     network.train(was_training)
-    return loss / len(part), 100 * wrong / len(part)
-
-
-def faults(outputs: Tensor, labels: Tensor) -> Tensor:
-    """How wrong each output is, float ``(N,)``: 1 or 0 for a class, ``|output − label|`` for a number.
-
-    Examples
-    --------
-    >>> faults(torch.tensor([[0.0, 2.0], [1.0, 0.0]]), torch.tensor([1, 1])).tolist()
-    [0.0, 1.0]
-    >>> faults(torch.tensor([[0.5]]), torch.tensor([0.25])).tolist()
-    [0.25]
-    """
-    if labels.is_floating_point():
-        return (outputs.flatten() - labels).abs()
-    return (outputs.argmax(1) != labels).float()
+    error = (loss / len(part)) ** 0.5 if part.labels.is_floating_point() else wrong / len(part)
+    return loss / len(part), 100 * error
 
 
 def _loss(outputs: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:

@@ -282,8 +282,9 @@ def _bars(rows: Mapping[str, Answer], classes: Sequence[str], label: float | Non
             f'{" ✓" if at == label else ""}</th><td style="text-align: left"><div style="background: '
             f'{PALETTE["blue"]}; height: 12px; width: {round(160 * answer.values[at])}px; display: inline-block"></div>'
             f" {100 * answer.values[at]:.0f} %</td></tr>" for at in best)
-        parts.append(f"<table><caption><b>{html.escape(name)}: {html.escape(classes[best[0]])}</b>, "
-                     f"{answer.milliseconds:.1f} ms</caption>{lines}</table>")
+        said = html.escape(f"{name}: {classes[best[0]]}")
+        parts.append(f'<table><caption style="white-space: nowrap"><b>{said}</b>, {answer.milliseconds:.1f} ms'
+                     f"</caption>{lines}</table>")
     return f'<div style="display: inline-block; vertical-align: top">{"".join(parts)}</div>'
 
 

@@ -199,7 +199,8 @@ class Camera(anywidget.AnyWidget):
     """
 
     _esm = _CAMERA
-    frame = traitlets.Bytes(b"").tag(sync=True)
+    # A browser's bytes arrive as a memoryview; and there is no need to send them back.
+    frame = traitlets.Bytes(b"").tag(sync=True, echo_update=False, from_json=lambda value, _: bytes(value))
     answered = traitlets.Int(0).tag(sync=True)
     shape = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=(160, 120)).tag(sync=True)
     pause = traitlets.Int(30).tag(sync=True)

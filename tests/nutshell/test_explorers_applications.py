@@ -57,7 +57,7 @@ def test_a_digits_centre_of_mass_is_in_the_middle():
 
 
 def captions(shown: str) -> list[str]:
-    return [re.sub("<.*?>", "", found) for found in re.findall("<caption>(.*?)</caption>", shown)]
+    return [re.sub("<.*?>", "", found) for found in re.findall("<caption.*?>(.*?)</caption>", shown)]
 
 
 def test_networks_side_by_side_read_the_seven_on_the_sheet():

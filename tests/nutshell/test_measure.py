@@ -176,12 +176,12 @@ def road(steering: list[float]) -> Dataset:
     return Dataset("road", part, part, part, ())
 
 
-def test_steering_is_judged_by_its_mean_absolute_error(tmp_path):
+def test_steering_is_judged_by_its_root_mean_squared_error(tmp_path):
     artefact.save(steer(0.25), tmp_path / "a.nut", input_shape=(3, 4, 4))
     measured = measure.measure(tmp_path / "a.nut", road([0.25, 0.0, -1.0]))
-    assert measured.error_percent == pytest.approx(100 * (0 + 0.25 + 1.25) / 3)
+    assert measured.error_percent == pytest.approx(100 * ((0 + 0.25**2 + 1.25**2) / 3) ** 0.5)
     assert (measured.accuracy, measured.hits, measured.data) == (None, None, "road, test")
-    assert ("mean error", "50.00 % of the full range to one side, such as full lock") in measured.rows()
+    assert ("error", "73.60 % of full lock, root mean square") in measured.rows()
     artefact.save(always_light(), tmp_path / "b.nut", input_shape=(1, 1, 1))
     with pytest.raises(Refused, match="takes images of shape"):
         measure.measure(tmp_path / "b.nut", road([0.0]))
