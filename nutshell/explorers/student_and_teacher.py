@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import ipywidgets as widgets
 import numpy as np
+from IPython.display import HTML
 from matplotlib.axes import Axes
 from torch import Tensor
 
@@ -352,6 +353,48 @@ def hints(maps: Tensor, shown: tuple[int, ...] = (0, 1, 2, 3, 4)) -> widgets.Wid
             f"channels, and the share that is missed against their number, which falls. {words}."))
 
     return explorer(draw, knobs)
+
+
+def thin_and_deep(teacher: tuple[int, ...] = (48, 48, 24), student: tuple[int, ...] = (16, 16, 16, 12, 12, 10),
+                  hint: int = 1, guided: int = 2) -> HTML:
+    """Draw a teacher above a thinner, deeper student, and the regressor that joins two of their layers.
+
+    Parameters
+    ----------
+    teacher, student : tuple of int
+        Channels of each layer, from the first to the last; they are the heights of the boxes.
+    hint, guided : int
+        Number of the teacher's layer that is shown, and of the student's layer that guesses it, from 0.
+
+    Returns
+    -------
+    IPython.display.HTML
+        A picture with alternative text.
+    """
+    axes = plots.axes(9, 3.4)
+    centres = {}
+    drawn = (("teacher", teacher, 70, _BLUE, hint), ("student", student, 0, _ORANGE, guided))
+    for name, layers, base, colour, at in drawn:
+        for number, channels in enumerate(layers):
+            place = (number + 1) * 10 / (len(layers) + 1)
+            chosen = number == at
+            axes.bar(place, channels, 0.5, base - channels / 2, color=colour, edgecolor=_BLACK,
+                     linewidth=2 if chosen else 0.5, alpha=1.0 if chosen else 0.55,
+                     label=name if number == 0 else None)
+            axes.text(place, base - channels / 2 - 6, f"{channels}", ha="center", va="top", fontsize=8)
+            if chosen:
+                centres[name] = place, channels
+    (up, high), (down, low) = centres["teacher"], centres["student"]
+    axes.annotate("", (up, 70 - high / 2 - 15), (down, low / 2 + 2), arrowprops={"arrowstyle": "->", "linewidth": 1.5})
+    axes.text((up + down) / 2 - 0.15, 27, "regressor, thrown away\nafterwards", ha="right", va="center", fontsize=9)
+    axes.text(up, 70 + high / 2 + 2, "hint", ha="center", fontsize=9)
+    axes.text(down, -low / 2 - 20, "guided layer", ha="center", va="top", fontsize=9)
+    axes.set(xlabel="from the image to the answer", ylabel="channels (heights)", xticks=[], yticks=[], xlim=(0, 10),
+             ylim=(-45, 112))
+    axes.legend(loc="upper right")
+    wide, thin = (", ".join(map(str, layers)) for layers in (teacher, student))
+    return plots.as_html(axes, f"A teacher with layers of {wide} channels above a student with {thin}: an arrow leads "
+                         f"from layer {guided + 1} of the student through a regressor to layer {hint + 1} of the teacher.")
 
 
 def _temperatures(value: float) -> widgets.Widget:

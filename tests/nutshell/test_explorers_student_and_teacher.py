@@ -112,3 +112,8 @@ def test_words_say_how_many_are_misread():
     assert "1 of 6 images are misread, 1 of 1 threes among them" in box.children[-1].value
     box.children[0].value = 5.0
     assert "0 of 6 images are misread, 0 of 1 threes among them" in box.children[-1].value
+
+
+def test_the_picture_of_a_thin_student_says_its_layers():
+    text = explorers.thin_and_deep((9, 5), (4, 3, 2), hint=0, guided=1).data
+    assert "layers of 9, 5 channels" in text and "layer 2 of the student" in text and "layer 1 of the teacher" in text and "base64," in text
