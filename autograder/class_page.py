@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autograder.class_board import boards
 from autograder.class_budgets import BudgetReport
 from autograder.class_data import GRADED, MISSING, REFUSED, TROUBLE, WAITING, LabReport, Report, StudentLine
 from autograder.class_pictures import budget_picture, marks_picture, marks_words
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _MEASURED = ("accuracy", "bytes", "params", "nonzero", "macs", "energy_uj")
+MOST_PLACES = 25  # of the leaderboard
 MOST_ROWS = 300  # students, and networks, in a table of the page; the CSV has all
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # what a spreadsheet may take for the beginning of one
 
@@ -44,6 +46,7 @@ def page(report: Report, csv_name: str = "") -> str:
     template = environment().get_template("class_report.html.j2")
     return template.render(
         report=report, labs=labs, csv_name=csv_name, most=MOST_ROWS, statuses=_STATUS_WORDS,
+        boards=boards(report), most_places=MOST_PLACES,
         graded=GRADED, refused=REFUSED, trouble=TROUBLE, waiting=WAITING, missing=MISSING,
     )
 

@@ -6,8 +6,10 @@ anybody's, or taken from ``results/in_a_nutshell.json`` if they were measured on
 
 import hashlib
 import html
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from nutshell.measure import Measurement
 
 Part = Literal["validation", "test"]
+MOST_NAMED = 12  # of the Pareto front, in the picture
 FLOOR = 0.98  # least share of right answers that has a score
 BEATEN_IN = ("bytes", "energy_uj", "error_percent")  # what nobody else may be as good in, and better in one
 COURSE = {  # the course's entries, by file
@@ -69,7 +72,12 @@ class Entry:
     def score(self) -> float:
         """Right answers a joule; 0 below the floor."""
         right = 1 - self.error_percent / 100
-        return right / (self.energy_uj * 1e-6) if right >= FLOOR - 1e-9 else 0.0
+        return right / (self.energy_uj * 1e-6) if right >= FLOOR - 1e-9 and self.energy_uj else 0.0
+
+    @property
+    def order(self) -> tuple[float, float]:
+        """Sorts entries, best first: by score, and those without one by error."""
+        return (-self.score, 0.0) if self.score else (1.0, self.error_percent)
 
 
 @dataclass(frozen=True)
@@ -92,11 +100,19 @@ class Standing:
 
     def best(self) -> set[Entry]:
         """Those that no other entry beats: none is as good in bytes, energy and error, and better in one."""
-        return {one for one in self.entries if not any(_beats(other, one) for other in self.entries)}
+        front: list[Entry] = []
+        for one in sorted(self.entries, key=_costs):  # nobody is beaten by someone who comes later
+            if not any(_beats(other, one) for other in front):
+                front.append(one)
+        return set(front)
 
     def place(self, entry: Entry) -> int:
         """From 1; equal scores share one, and so do equal errors where there is no score."""
-        return 1 + sum(_order(other) < _order(entry) for other in self.entries)
+        return 1 + bisect_left(self._orders, entry.order)
+
+    @cached_property
+    def _orders(self) -> list[tuple[float, float]]:
+        return sorted(one.order for one in self.entries)
 
     def rows(self) -> list[tuple[str, ...]]:
         """As they are shown."""
@@ -131,20 +147,20 @@ class Standing:
                             for one in self.entries]}  # fmt: skip
 
     def picture(self) -> "Axes":
-        """Error against energy, both axes logarithmic, the areas of the points by bytes; one's own have names."""
+        """Error against energy, both axes logarithmic, the areas of the points by bytes; the best have names."""
         from nutshell import plots
 
         axes = plots.axes(8, 4.2)
         best = sorted(self.best(), key=lambda one: one.energy_uj)
-        for own, colour, label in ((False, "blue", "the course's"), (True, "vermilion", "yours")):
+        for own, colour, label in ((False, "blue", "the course's"), (True, "vermilion", "handed in")):
             chosen = [one for one in self.entries if one.own is own]
             if chosen:
                 axes.scatter([one.energy_uj for one in chosen], [one.error_percent for one in chosen],
                              [12 + one.bytes**0.5 for one in chosen], color=plots.PALETTE[colour], alpha=0.75,
                              marker="D" if own else "o", label=f"{label}; area by bytes")
-        for number, one in enumerate(best):
+        for number, one in enumerate(best[:MOST_NAMED]):
             axes.annotate(one.name, (one.energy_uj, one.error_percent), xytext=(4, 10 if number % 2 else -14),
-                          textcoords="offset points", fontsize=7)
+                          textcoords="offset points", fontsize=7, parse_math=False)
         axes.axhline(100 * (1 - FLOOR), color=plots.PALETTE["black"], linestyle="--", linewidth=0.8, label="floor")
         axes.set(xscale="log", yscale="log", xlabel="estimated energy for an image (µJ)", ylabel="error (%)")
         ticks = [0.5, 1, 2, 5, 10]
@@ -198,7 +214,7 @@ def standing(
                            Entry(name, own, **figures(measure(file, images, part))))
         except Refused as error:
             refused.append((name, str(error)))
-    return Standing(tuple(sorted(entries, key=lambda one: (_order(one), not one.own))), tuple(refused), here)
+    return Standing(tuple(sorted(entries, key=lambda one: (one.order, not one.own))), tuple(refused), here)
 
 
 def figures(measured: "Measurement") -> dict[str, Any]:
@@ -221,10 +237,9 @@ def _known() -> Sequence[dict[str, Any]]:
         return []
 
 
-def _order(entry: Entry) -> tuple[float, float]:
-    return (-entry.score, 0.0) if entry.score else (1.0, entry.error_percent)
+def _costs(entry: Entry) -> tuple[float, ...]:
+    return tuple(getattr(entry, key) for key in BEATEN_IN)
 
 
 def _beats(one: Entry, other: Entry) -> bool:
-    pairs = [(getattr(one, key), getattr(other, key)) for key in BEATEN_IN]
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+    return _costs(one) != _costs(other) and all(a <= b for a, b in zip(_costs(one), _costs(other), strict=True))

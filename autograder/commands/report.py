@@ -38,6 +38,7 @@ def report(
     """
     import json
 
+    from autograder.class_board import boards
     from autograder.class_page import write
     from autograder.class_report import gather
 
@@ -46,7 +47,7 @@ def report(
     csv_file = csv_file or output.with_suffix(".csv")
     write(found, output, csv_file)
     if as_json:
-        click.echo(json.dumps(found.as_data()))
+        click.echo(json.dumps({**found.as_data(), "leaderboards": [board.as_data() for board in boards(found)]}))
         return
     for lab in found.labs:
         counts = ", ".join(f"{count:,} {state}" for state, count in lab.counts.items() if count)

@@ -403,7 +403,7 @@ def test_the_page_needs_nothing_from_outside_and_reads_without_eyes(named):
     assert "default-src 'none'" in text
     assert len(found.of("caption")) == len(found.of("table")) > 3
     assert all(cell.get("scope") in ("col", "row") for cell in found.of("th"))
-    assert all(len(image["alt"]) > 20 for image in found.of("img")) and len(found.of("img")) == 2
+    assert all(len(image["alt"]) > 20 for image in found.of("img")) and len(found.of("img")) == 3
     levels = [int(tag[1]) for tag, _ in found.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1 and all(after <= before + 1 for before, after in itertools.pairwise(levels))
     assert ("html", {"lang": "en"}) in found.elements
