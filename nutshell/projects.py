@@ -44,7 +44,7 @@ class Project:
 
 PROJECTS = {project.name: project for project in (
     Project("autopilot", "track", "pilotnet", "How small may the network get that keeps the car on the road, at thirty "
-            "frames a second?", "mean steering error (% of full lock)", {"variant": "one-dense"}),
+            "frames a second?", "steering error (root mean square, % of full lock)", {"variant": "one-dense"}),
     Project("emojinator", "gestures", "gesture-net", "Which eleven gestures can a telephone tell apart without asking "
             "a server?", "error (%)"),
     Project("malaria", "malaria", "cell-net", "How small may a network get that tells infected cells, and which kind "
