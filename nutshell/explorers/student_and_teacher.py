@@ -393,8 +393,9 @@ def thin_and_deep(teacher: tuple[int, ...] = (48, 48, 24), student: tuple[int, .
              ylim=(-45, 112))
     axes.legend(loc="upper right")
     wide, thin = (", ".join(map(str, layers)) for layers in (teacher, student))
-    return plots.as_html(axes, f"A teacher with layers of {wide} channels above a student with {thin}: an arrow leads "
-                         f"from layer {guided + 1} of the student through a regressor to layer {hint + 1} of the teacher.")
+    words = (f"A teacher with layers of {wide} channels above a student with {thin}: an arrow leads from layer "
+             f"{guided + 1} of the student through a regressor to layer {hint + 1} of the teacher.")
+    return plots.as_html(axes, words)
 
 
 def _temperatures(value: float) -> widgets.Widget:
