@@ -61,6 +61,7 @@ _BYTES = "Too much is stored. Encode it smaller: a lower rank, fewer bits, or fe
 _WEIGHTS = "Too much is left of the network. Use a lower rank or fewer channels, or remove more."
 _WORK = "Too much is computed. Use a lower rank or fewer channels in the layers that compute most."
 _ERROR = "Too much was lost. Compress less strongly, or train on after compressing."
+_MISREAD = "Too many images are misread. Train longer or in a better way, or compress less strongly."
 
 METRICS: dict[str, Metric] = {
     "bytes": Metric("size of the file, bytes", "bytes of the file", _BYTES),
@@ -75,7 +76,7 @@ METRICS: dict[str, Metric] = {
                              "estimated energy for each image read correctly, µJ",
                              "Too much is computed or moved, or too little is read correctly. Compute less, or let "
                              "weights and activations fit into on-chip memory.", digits=3),
-    "error_percent": Metric("error, %", "error, % of the images", _ERROR, margin=0.5, digits=2),
+    "error_percent": Metric("error, %", "error, % of the images", _MISREAD, margin=0.5, digits=2),
     "points_lost": Metric("error above the uncompressed network's, points",
                           "percentage points of accuracy lost", _ERROR,
                           margin=0.5, digits=2),
