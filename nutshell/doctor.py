@@ -204,6 +204,8 @@ def data_sets() -> Iterator[Finding]:
             yield Finding(key, MISSING, row["problem"], f"nutshell data fetch {key}")
         elif row["path"]:
             yield Finding(key, OK, f"{row['name']}, in {row['path']}")
+        elif row.get("place") == "stand-in":
+            yield Finding(key, ADVICE, f"not here; in its place comes {row['name']}", f"nutshell data fetch {key}")
         else:
             yield Finding(key, ADVICE, "not here yet; it is downloaded on first use, and without a network a stand-in "
                           "takes its place", f"nutshell data fetch {key}")

@@ -89,13 +89,17 @@ def as_html(picture: Axes | Figure, alternative_text: str) -> HTML:
     return HTML(f'<img src="data:image/png;base64,{data}" alt="{text}" style="max-width: 100%">')
 
 
-def training_history(rows: Sequence[Mapping[str, float]]) -> Axes:
-    """Losses, in nats, on the left axis and the validation error, in percent, on the right one, by epoch.
+def training_history(
+    rows: Sequence[Mapping[str, float]], loss: str = "cross-entropy (nats)", error: str = "error (%)"
+) -> Axes:
+    """Losses on the left axis and the validation error, in percent, on the right one, by epoch.
 
     Parameters
     ----------
     rows : sequence of mapping
         As in :class:`nutshell.training.History`; at least one.
+    loss, error : str
+        What the axes are called.
 
     Returns
     -------
@@ -107,11 +111,11 @@ def training_history(rows: Sequence[Mapping[str, float]]) -> Axes:
     epochs = [row["epoch"] for row in rows]
     left.plot(epochs, [row["train_loss"] for row in rows], label="training loss")
     left.plot(epochs, [row["validation_loss"] for row in rows], "--", label="validation loss")
-    left.set(xlabel="epoch", ylabel="cross-entropy (nats)")
+    left.set(xlabel="epoch", ylabel=loss)
     right = left.twinx()
     right.plot(epochs, [row["validation_error_percent"] for row in rows], ":", color=PALETTE["green"],
                label="validation error")
-    right.set_ylabel("error (%)")
+    right.set_ylabel(error)
     right.grid(False)
     lines = [*left.get_lines(), *right.get_lines()]
     left.legend(lines, [line.get_label() for line in lines])

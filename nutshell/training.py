@@ -74,15 +74,20 @@ class History:
     ----------
     rows : list of dict
         Keys ``epoch``, ``learning_rate``, ``train_loss`` (nats), ``validation_loss`` (nats),
-        ``validation_error_percent``, ``seconds``.
+        ``validation_error_percent``, ``seconds``; for ``numbers`` losses are mean squared errors.
+    numbers : bool
+        Whether numbers were learned, such as steering, and not classes.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
+    numbers: bool = False
 
     def plot(self) -> "Axes":
         """Draw losses on the left axis and validation error, in percent, on the right one."""
         from nutshell.plots import training_history
 
+        if self.numbers:
+            return training_history(self.rows, "mean squared error", "error (% of full scale)")
         return training_history(self.rows)
 
 
@@ -133,7 +138,7 @@ def train(
     optimiser = _optimiser(network, recipe)
     rates = torch.optim.lr_scheduler.LambdaLR(optimiser, _learning_rate_factor(recipe, steps_per_epoch, schedule))
     generator = torch.Generator().manual_seed(seed)
-    history = History()
+    history = History(numbers=data.train.labels.is_floating_point())
     run = _run_fingerprint(network, data, recipe, seed, schedule)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -16,7 +16,7 @@ class Split:
     images : Tensor
         uint8, shape ``(N, C, H, W)``.
     labels : Tensor
-        int64, shape ``(N,)``.
+        int64, shape ``(N,)``: numbers of classes; or float32 where a number is to be said, such as a steering angle.
     mean, std : tuple of float
         For each channel, in units of full brightness; :meth:`inputs` subtracts and divides.
     """
@@ -85,7 +85,7 @@ class Dataset:
     train, validation, test : Split
         No image stands in two of them.
     classes : tuple of str
-        What label 0, 1, … stands for.
+        What label 0, 1, … stands for; empty where labels are numbers themselves.
     """
 
     name: str

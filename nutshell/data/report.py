@@ -54,7 +54,7 @@ def describe(source: AnySource) -> dict[str, Any]:
         return row | {"place": "damaged", "problem": str(error)}
     if copy is not None:
         return row | {"name": copy.name, "place": copy.place, "path": str(copy.path)}
-    if is_offline():
+    if is_offline() or getattr(source, "on_request", False):
         return row | {"name": source.stand_in_name(), "place": "stand-in"}
     return row
 

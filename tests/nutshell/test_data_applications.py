@@ -328,6 +328,8 @@ def test_pictures_are_taken_over_into_the_cache(root, tmp_path, monkeypatch, lay
 
 def test_large_pictures_are_downloaded_only_by_name(root, monkeypatch, capsys):
     monkeypatch.setenv("NUTSHELL_OFFLINE", "")
+    assert describe(SOURCES["malaria"])["place"] == "stand-in"
+    assert describe(SOURCES["quickdraw"])["place"] == "not here yet"
     asked = []
     monkeypatch.setattr(nutshell.data, "download", lambda source: asked.append(source.key) or trouble())
     nutshell.data.album("malaria")

@@ -87,7 +87,10 @@ def test_data_sets_damaged_here_and_not_here(monkeypatch: Patch) -> None:
     row = {"key": "mnist", "name": "mnist", "path": "/somewhere", "problem": None}
     rows = [row, row | {"key": "cifar-10", "path": None}, row | {"key": "third", "problem": "file x is truncated"}]
     monkeypatch.setattr("nutshell.data.report.describe_all", lambda: {"data_sets": rows})
-    here, not_here, damaged = doctor.data_sets()
+    rows.append(row | {"key": "fourth", "path": None, "place": "stand-in", "name": "fourth (stand-in)"})
+    here, not_here, damaged, stand_in = doctor.data_sets()
+    assert (stand_in.state, stand_in.mend) == (ADVICE, "nutshell data fetch fourth")
+    assert stand_in.detail == "not here; in its place comes fourth (stand-in)"
     assert [here.state, not_here.state, damaged.state] == [OK, ADVICE, MISSING]
     assert not_here.mend == "nutshell data fetch cifar-10"
     assert "truncated" in damaged.detail

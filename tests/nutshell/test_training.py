@@ -181,6 +181,7 @@ def test_numbers_are_learned_and_judged_by_their_squared_error(mirrored):
     assert error == pytest.approx(100 * loss**0.5)
     assert error < 10 < 100 * data.test.labels.std()
     assert history.rows[-1]["validation_error_percent"] < history.rows[0]["validation_error_percent"]
+    assert history.plot().get_ylabel() == "mean squared error"
 
 
 def test_a_mirrored_frame_is_steered_the_other_way():
