@@ -46,11 +46,11 @@ PROJECTS = {project.name: project for project in (
     Project("autopilot", "track", "pilotnet", "How small may the network get that keeps the car on the road, at thirty "
             "frames a second?", "steering error (root mean square, % of full lock)", {"variant": "one-dense"}),
     Project("emojinator", "gestures", "gesture-net", "Which eleven gestures can a telephone tell apart without asking "
-            "a server?", "error (%)"),
+            "a server?", "error (%)", learning_rate=3e-3),
     Project("malaria", "malaria", "cell-net", "How small may a network get that tells infected cells, and which kind "
-            "of error grows first?", "error (%)"),
+            "of error grows first?", "error (%)", learning_rate=3e-3),
     Project("quickdraw", "quickdraw", "sketch-net", "Can a sketch be named while it is still being drawn, by a network "
-            "of a few kilobytes?", "error (%)"),
+            "of a few kilobytes?", "error (%)", learning_rate=3e-3),
 )}  # fmt: skip
 
 
