@@ -13,6 +13,7 @@ Without a part, ``search`` is done and the rest is read from where it is kept. C
 the test images are looked at for what was chosen.
 """
 
+import hashlib
 import json
 import platform
 import random
@@ -33,7 +34,7 @@ from solutions.architecture_search.table import KEEP
 COMMAND = "python -m solutions.architecture_search.experiment"
 PARTS = ("table", "latency", "search", "real")
 NOISE_SEEDS = (0, 1, 2)
-SUPERNETS = range(5)
+SUPERNETS = range(3)
 COLUMNS = ("number", "validation", "test", "seconds", "shared", "elsewhere")
 
 
@@ -56,6 +57,16 @@ def main(parts: tuple[str, ...], keep: Path) -> None:
     if "search" in parts or not parts:
         (keep / "searches.json").write_text(json.dumps(on_the_table(benchmark(), keep)), encoding="utf-8")
     write_down(benchmark(), keep)
+
+
+def row(found: Benchmark, name: str, keep: Path) -> dict[str, Any]:
+    """A strategy's row; kept, so that it is worked out once for the benchmark and the settings as they are."""
+    settings = repr((searches.CAP, searches.BUDGET, searches.RUNS, searches.WORST_ERROR, searches.WEIGHTS))
+    digest = hashlib.sha256(FILE.read_bytes() + settings.encode()).hexdigest()[:12]
+    file = keep / f"search-{name}-{digest}.json"
+    if not file.exists():
+        file.write_text(json.dumps(searches.row(found, name)), encoding="utf-8")
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def write_table(keep: Path) -> None:
@@ -96,7 +107,7 @@ def on_the_table(found: Benchmark, keep: Path) -> dict[str, Any]:
     """All that is looked up: searches, fronts, shared weights, warm starts, and the choice by latency."""
     first = next(iter(found.entries.values()))
     names = [name for name in searches.STRATEGIES if name != "shared weights" or first.shared_error_percent]
-    content: dict[str, Any] = {"searches": [searches.row(found, name) for name in names],
+    content: dict[str, Any] = {"searches": [row(found, name, keep) for name in names],
                                "front": searches.front(searches.everything(found)),
                                "within_cap": len(searches.everything(found))}
     if first.shared_error_percent:

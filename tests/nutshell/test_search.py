@@ -286,6 +286,23 @@ def test_times_are_measured_saved_and_read_back(tmp_path):
     assert again.machine == "a test" and again.times == pytest.approx(table.times, abs=1e-5)
 
 
+def test_timing_uses_one_thread_and_gives_the_others_back():
+    threads = torch.get_num_threads()
+    seen = []
+
+    class Looks(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.get_num_threads())
+            return x
+
+    try:
+        torch.set_num_threads(2)
+        milliseconds([Looks()], [torch.zeros(1)], seconds=0.0001, rounds=1)
+        assert set(seen) == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_a_larger_product_takes_longer():
     networks = [torch.nn.Linear(size, size).eval() for size in (8, 1500)]
     small, large = milliseconds(networks, [torch.zeros(1, 8), torch.zeros(1, 1500)], seconds=0.005, rounds=3)
