@@ -27,7 +27,7 @@ UNIT = Unit(
         Budget(
             name="hashed",
             points=4,
-            file="hashed.nut",
+            file="compressed_filters.nut",
             data="mnist",
             topology="lenet-300-100",
             limits=(
