@@ -18,6 +18,7 @@ from nutshell.errors import Refused, WrongUse
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from nutshell.data.dataset import Dataset
     from nutshell.measure import Measurement
 
 Part = Literal["validation", "test"]
@@ -25,6 +26,7 @@ MOST_NAMED = 12  # of the Pareto front, in the picture
 FLOOR = 0.98  # least share of right answers that has a score
 BEATEN_IN = ("bytes", "energy_uj", "error_percent")  # what nobody else may be as good in, and better in one
 COURSE = {  # the course's entries, by file
+    "frugal_digits.nut": "02 trained frugally",
     "low_rank.nut": "03 rank 30 in the first layer",
     "weight_pruning.nut": "04 a twelfth of the weights",
     "neuron_pruning.nut": "05 a quarter of the layers",
@@ -41,6 +43,10 @@ COURSE = {  # the course's entries, by file
     "architecture_search.nut": "12 found by search",
     "in_a_nutshell.nut": "13 the contest's own entry",
     "workshop.nut": "00 of the workshop",
+    "resnet-20-int8.nut": "06 ResNet-20 in 8 bits",
+    "resnet-20.nut": "07 ResNet-20, pruned and rounded",
+    "cifar-xnor.nut": "08 XNOR on colours",
+    "compact_architectures.nut": "10 separable blocks",
 }
 _HEAD = ("network", "place", "bytes", "MACs", "energy (µJ)", "error (%)", "right answers a joule", "beaten by nobody")
 
@@ -166,7 +172,7 @@ class Standing:
         ticks = [0.5, 1, 2, 5, 10]
         axes.set_yticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
-        axes.legend(loc="upper right")
+        axes.legend(loc="upper right", markerscale=0.5)
         return axes
 
 
@@ -210,8 +216,10 @@ def standing(
         name = file.stem if own else COURSE[file.name]
         stored = None if own else known.get((digest(file), here))
         try:
-            entries.append(Entry(name, own, **stored["figures"]) if stored else
-                           Entry(name, own, **figures(measure(file, images, part))))
+            if stored:
+                entries.append(Entry(name, own, **stored["figures"]))
+            elif own or reads(file, images):
+                entries.append(Entry(name, own, **figures(measure(file, images, part))))
         except Refused as error:
             refused.append((name, str(error)))
     return Standing(tuple(sorted(entries, key=lambda one: (one.order, not one.own))), tuple(refused), here)
@@ -221,6 +229,13 @@ def figures(measured: "Measurement") -> dict[str, Any]:
     """What a board keeps of a measurement."""
     return {"bytes": measured.bytes, "macs": measured.macs, "energy_uj": measured.energy_uj,
             "error_percent": float(measured.error_percent or 0.0)}  # fmt: skip
+
+
+def reads(file: Path, images: "Dataset") -> bool:
+    """Whether a file's network takes such images; the course has entries for several data sets."""
+    from nutshell import artefact
+
+    return artefact.load(file).input_shape == tuple(images.test.images.shape[1:])
 
 
 def digest(file: Path) -> str:

@@ -28,6 +28,7 @@ COMMAND = "python -m solutions.in_a_nutshell.experiment"
 PARTS = ("orders", "contest", "deployment", "board", "projects")
 SEEDS = (0, 1, 2)
 RATES = (30,)
+PLACES: tuple[board.Part, ...] = ("validation", "test")
 TIMED = {  # name → its file, or a checkpoint
     "LeNet-300-100, dense": "lenet-300-100", "LeNet-300-100, rank 30": "low_rank.nut",
     "LeNet-300-100, pruned and shared": "lenet-300-100.nut", "LeNet-5-Caffe, dense": "lenet-5-caffe",
@@ -118,10 +119,10 @@ def measured_board(images: Dataset, before: list[dict[str, Any]]) -> list[dict[s
     rows = []
     for name in board.COURSE:
         file = results.folder() / name
-        for part in ("validation", "test") if file.is_file() else ():
+        for part in PLACES if file.is_file() and board.reads(file, images) else ():
             here = (board.digest(file), f"{images.name}, {part}")
             rows.append(known.get(here) or {"file": name, "sha256": here[0], "data": here[1],
-                                            "figures": board.figures(measure(file, images, part))})  # type: ignore[arg-type]
+                                            "figures": board.figures(measure(file, images, part))})
     return rows
 
 

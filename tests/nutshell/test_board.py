@@ -113,3 +113,9 @@ def test_the_contest_s_metric_is_a_million_over_the_score(few):
     found = measure(few / "own.nut", budget.images("few"))
     assert found.energy_per_hit == pytest.approx(found.energy_uj / (15 / 16))
     assert measure(few / "own.nut").energy_per_hit == pytest.approx(1e6 * found.energy_uj)  # it wasn't run
+
+
+def test_the_course_s_entries_for_other_images_stay_away(few):
+    artefact.save(nn.Flatten(), few / "resnet-20.nut", input_shape=(3, 4, 4))
+    found = board.standing()
+    assert [one.name for one in found.entries] == [board.COURSE["low_rank.nut"]] and found.refused == ()
