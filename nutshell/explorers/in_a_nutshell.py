@@ -89,7 +89,8 @@ def orders(weight: Tensor) -> widgets.Widget:
             left = here.structure(which)
             parts.append(f"{first}, then {second}: {left['zeros']:.0f} % zeros, rank {left['rank']}, "
                          f"{left['values']:,} values")
-            drawn = panels[which].imshow(here.results[which][:40, :40].numpy(), cmap="PuOr", vmin=-largest, vmax=largest)
+            corner = here.results[which][:40, :40].numpy()
+            drawn = panels[which].imshow(corner, cmap="PuOr", vmin=-largest, vmax=largest)
             panels[which].set(title=f"{first},\nthen {second}", xlabel="input", ylabel="neuron")
             panels[which].grid(False)
         panels[0].figure.colorbar(drawn, ax=list(panels), shrink=0.8, label="weight")
