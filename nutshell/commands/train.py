@@ -21,20 +21,20 @@ def train(network: str, seed: int, into: Path, name: str | None) -> None:
       nutshell train lenet-300-100
       nutshell train resnet-20 --seed 1 --into my-networks
     """
-    from nutshell import data, training
+    from nutshell import training
     from nutshell.checkpoints import save
     from nutshell.errors import WrongUse
-    from nutshell.models import build
     from nutshell.recipes import RECIPES, card_of
 
     if network not in RECIPES:
         raise WrongUse(f"There is no recipe for {network!r}. Choose one of: {', '.join(RECIPES)}.")
     name = name or network
     recipe = RECIPES[network]
-    images = data.load(recipe.data)
-    model = training.prepare(build(network, seed=seed))
+    images = recipe.images()
+    model = training.prepare(recipe.build(network, seed))
     training.train(model, images, recipe.training, seed, resume=into / f"{name}.state")
     about = card_of(network, images, model, seed)
     file = save(name, model, about, into)
-    click.echo(f"{file}: {about.test_error_percent:.2f} % error on the test images of {images.name}, "
-               f"{about.validation_error_percent:.2f} % on the validation images.")
+    unit = "%" if images.classes else "% of full lock, root mean square,"
+    click.echo(f"{file}: {about.test_error_percent:.2f} {unit} error on the test images of {images.name}, "
+               f"{about.validation_error_percent:.2f} {unit} on the validation images.")

@@ -12,10 +12,26 @@ from nutshell.recipes import RECIPES
 from nutshell.training import evaluate
 
 HIGHEST_ERROR_PERCENT = {"lenet-300-100": 1.65, "lenet-5-caffe": 0.85, "resnet-20": 13.0}
+APPLICATIONS = {"gesture-net": 2.5, "sketch-net": 6.0}
 
 
 def test_the_checkpoints_of_the_course_are_there():
-    assert set(checkpoints.names()) >= set(HIGHEST_ERROR_PERCENT)
+    assert set(checkpoints.names()) >= {*HIGHEST_ERROR_PERCENT, *APPLICATIONS}
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_the_applications_networks_are_what_their_cards_say(name):
+    card, recipe = checkpoints.card(name), RECIPES[name]
+    assert card.test_error_percent < APPLICATIONS[name]
+    assert card.command == f"nutshell train {name} --seed {card.seed}"
+    assert card.recipe == json.loads(json.dumps(vars(recipe.training)))
+    assert card.data.startswith(recipe.data) and "stand-in" not in card.data
+    network = checkpoints.load(name)
+    assert {key: value.shape for key, value in network.state_dict().items()} == {
+        key: value.shape for key, value in recipe.build(name, 0).state_dict().items()}
+    images = recipe.images()
+    if images.name == card.data:  # as many publishers' copies as there are people who cut pieces from them
+        assert evaluate(network, images.test)[1] == pytest.approx(card.test_error_percent, abs=0.05)
 
 
 @pytest.mark.parametrize("name", HIGHEST_ERROR_PERCENT)
