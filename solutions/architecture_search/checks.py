@@ -38,7 +38,7 @@ UNIT = Unit(
             limits=(
                 Limit("params", at_most=4_000),
                 Limit("macs", at_most=400_000),
-                Limit("error_percent", at_most=2.5),
+                Limit("error_percent", at_most=3.0),
             ),
             minutes=20,
         ),
