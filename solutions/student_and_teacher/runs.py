@@ -188,8 +188,9 @@ def a_few(seed: int) -> Tensor:
 MEMBERS = (0, 1, 2)
 ENSEMBLE_TEMPERATURE = 4.0
 FEW = 0.03
-WIDE_RECIPE = Recipe(epochs=30, batch_size=500, learning_rate=2e-3, warm_up=0.05, precision="bfloat16")
-LAB_RECIPE = replace(WIDE_RECIPE, batch_size=250, learning_rate=3e-3)
+WIDE_RECIPE = Recipe(epochs=20, batch_size=500, learning_rate=2e-3, warm_up=0.05, precision="bfloat16")
+LENET_RECIPE = replace(WIDE_RECIPE, epochs=15, batch_size=128)
+LONG_RECIPE = replace(WIDE_RECIPE, epochs=40, batch_size=250, learning_rate=3e-3)
 QUICK = replace(WIDE_RECIPE, epochs=15, batch_size=250)
 FEW_RECIPE = Recipe(epochs=60, batch_size=110, warm_up=0.05, precision="bfloat16")
 SMALL = Recipe(epochs=10, batch_size=128, learning_rate=2e-3, warm_up=0.05, precision="bfloat16")
@@ -212,17 +213,17 @@ def _all_runs() -> list[Run]:
         Run("wide-distilled", wide, WIDE_RECIPE, taught),
         Run("wide-unseen", wide, WIDE_RECIPE, taught, without_threes),
         Run("wide-sevens-and-eights", wide, WIDE_RECIPE, taught, sevens_and_eights),
-        Run("lenet-alone", lenet, QUICK, labels),
-        Run("lenet-arithmetic", lenet, QUICK, together("arithmetic")),
-        Run("lenet-geometric", lenet, QUICK, together("geometric")),
-        Run("lab-distilled", lenet, LAB_RECIPE, soft("lenet-5-caffe", TEMPERATURE, 1.0)),
+        Run("lenet-alone", lenet, LENET_RECIPE, labels),
+        Run("lenet-arithmetic", lenet, LENET_RECIPE, together("arithmetic")),
+        Run("lenet-geometric", lenet, LENET_RECIPE, together("geometric")),
+        Run("lenet-long", lenet, LONG_RECIPE, helped),
         Run("thin-alone", networks.thin_and_deep, SMALL, labels),
         Run("thin-distilled", networks.thin_and_deep, SMALL, soft("convolutional", 4.0)),
         Run("thin-hinted", networks.thin_and_deep, replace(SMALL, epochs=SMALL.epochs - HINTING.epochs),
             soft("convolutional", 4.0), hinted=True),
     ]
     for temperature in TEMPERATURES:
-        runs.append(Run(f"lenet-at-{temperature:g}", lenet, QUICK, soft("convolutional", temperature)))
+        runs.append(Run(f"lenet-at-{temperature:g}", lenet, LENET_RECIPE, soft("convolutional", temperature)))
         runs.append(Run(f"narrow-at-{temperature:g}", mlp(NARROW), QUICK, soft("convolutional", temperature)))
     runs.append(Run("narrow-alone", mlp(NARROW), QUICK, labels))
     for rate in RATES:

@@ -62,9 +62,7 @@ def learn(network: nn.Module, part: Split, objective: Objective, recipe: Recipe,
                 for group in optimiser.param_groups:
                     group["lr"] = recipe.learning_rate * rate
                 batch = inputs[at] if inputs is not None else _shifted(part, chosen[at], recipe.shift, generator)
-                with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-                    outputs = network(batch)
-                loss = objective(outputs.float(), chosen[at])
+                loss = objective(answers(network, batch, recipe.precision), chosen[at])
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
@@ -72,6 +70,19 @@ def learn(network: nn.Module, part: Split, objective: Objective, recipe: Recipe,
             _store(resume, network, optimiser, generator, curve)
     network.eval()
     return curve if watch is not None else []
+
+
+def answers(network: nn.Module, batch: Tensor, precision: str) -> Tensor:
+    """A network's outputs, float32; with ``"bfloat16"`` all layers but the last one compute in that.
+
+    Soft targets live on small differences between logits, and one of 20 has steps of an eighth in bfloat16.
+    """
+    if precision == "bfloat16" and isinstance(network, nn.Sequential):
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = network[:-1](batch)
+        return network[-1](hidden.float())
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        return network(batch).float()
 
 
 def factor(step: int, steps: int, warm_up: float) -> float:
