@@ -1,7 +1,7 @@
 """In a nutshell: techniques together, a network at work in front of a camera, the contest, and what is left inside.
 
-Notation of the unit: p is the share of weights that pruning keeps, T the time between two frames of a camera. A step
-of a pipeline is a pair of a technique's name and its amount, as :mod:`nutshell.pipelines` has them.
+Notation of the unit: p is the share of weights that pruning keeps. A step of a pipeline is a pair of a technique's name
+and its amount, as :mod:`nutshell.pipelines` has them.
 """
 
 import math
@@ -145,7 +145,7 @@ def low_rank_plus_sparse(weight: Tensor, rank: int, kept: int, rounds: int = 10)
 def camera(durations: Sequence[int], period: int) -> list[tuple[int, int]]:
     """Which frames of a camera a network sees, and how old each is when the answer is there.
 
-    Frame i comes at the time i·T. The network works at one frame at a time and begins with frame 0 at time 0. When
+    Frame i comes at the time i·period. The network works at one frame at a time and begins with frame 0 at time 0. When
     it is done it takes the newest frame that has come by then, and those before are lost; if that one was seen
     already, it waits for the next. A frame that comes at the very moment has come.
 
@@ -154,7 +154,7 @@ def camera(durations: Sequence[int], period: int) -> list[tuple[int, int]]:
     durations : sequence of int
         How long the network works at each frame that it sees, in microseconds; each at least 0.
     period : int
-        T, microseconds between two frames, at least 1; 33 333 at thirty frames a second.
+        Microseconds between two frames, at least 1; 33 333 at thirty frames a second.
 
     Returns
     -------
