@@ -7,6 +7,7 @@ import torch
 
 from nutshell import checkpoints, data
 from nutshell.errors import Refused, WrongUse
+from nutshell.measure import measure
 from nutshell.models import build
 from nutshell.recipes import RECIPES
 from nutshell.training import evaluate
@@ -56,6 +57,14 @@ def test_the_card_holds_the_target_and_the_recipe_that_is_run_today(name):
     assert card.recipe == json.loads(json.dumps(vars(RECIPES[card.network].training)))
     assert card.data in ("mnist", "cifar-10", "cifar-10 (unofficial copy)")
     assert bool(card.note) == ("unofficial" in card.data)
+
+
+def test_the_steering_network_of_the_live_demo_is_what_its_card_says():
+    card = json.loads((checkpoints.FOLDER / "steering.json").read_text(encoding="utf-8"))
+    measured = measure(checkpoints.FOLDER / "steering.nut", "track")
+    assert measured.params == card["parameters"]
+    if measured.data == f"{card['data']}, test":
+        assert measured.error_percent == pytest.approx(card["test_error_percent"], abs=0.01)
 
 
 @pytest.fixture
