@@ -594,9 +594,9 @@ def _check_shared_gradient(learner, rng, largest, channels, width, kernel):
 @check("pareto_front", weight=2)
 def nobody_on_the_front_is_dominated(learner, reference, rng):
     """Exactly the points that no other one dominates, in two quantities"""
-    _check_front(learner, torch.tensor([[1.0, 9.0], [2.0, 5.0], [3.0, 5.0], [4.0, 2.0], [2.5, 7.0]]))
+    _check_front(learner, reference, torch.tensor([[1.0, 9.0], [2.0, 5.0], [3.0, 5.0], [4.0, 2.0], [2.5, 7.0]]))
     for count in (1, 2, 12, 40):
-        _check_front(learner, torch.from_numpy(rng.uniform(0, 9, (count, 2))))
+        _check_front(learner, reference, torch.from_numpy(rng.uniform(0, 9, (count, 2))))
 
 
 @check("pareto_front")
@@ -604,48 +604,41 @@ def ties_stay(learner, reference, rng):
     """Equal points don't dominate one another; a tie in one quantity is broken by the other"""
     for rows in ([[1, 5], [1, 5], [2, 3]], [[1, 5], [1, 4], [2, 4]], [[3, 3], [3, 3]],
                  [[2, 2], [1, 3], [2, 1], [2, 1]]):
-        _check_front(learner, torch.tensor(rows, dtype=torch.float64))
-    _check_front(learner, torch.from_numpy(rng.integers(0, 5, (25, 2))).double())
+        _check_front(learner, reference, torch.tensor(rows, dtype=torch.float64))
+    _check_front(learner, reference, torch.from_numpy(rng.integers(0, 5, (25, 2))).double())
 
 
 @check("pareto_front", weight=0.5)
 def three_quantities_and_one_and_nothing(learner, reference, rng):
     """Any number of quantities, one alone too, and no points at all"""
-    _check_front(learner, torch.from_numpy(rng.integers(0, 4, (20, 3))).double())
-    _check_front(learner, torch.tensor([[3.0], [1.0], [2.0], [1.0]]))
-    _check_front(learner, torch.zeros(0, 2))
+    _check_front(learner, reference, torch.from_numpy(rng.integers(0, 4, (20, 3))).double())
+    _check_front(learner, reference, torch.tensor([[3.0], [1.0], [2.0], [1.0]]))
+    _check_front(learner, reference, torch.zeros(0, 2))
 
 
-def _front(points, beats):
-    """The rows that no other row beats, by pairs in turn."""
-    rows = points.tolist()
-    return [i for i, own in enumerate(rows) if not any(beats(other, own) for j, other in enumerate(rows) if j != i)]
-
-
-def _dominates(a, b):
-    return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
-
-
-def _check_front(learner, points):
+def _check_front(learner, reference, points):
     got = learner.pareto_front(points)
     expect.that(type(got) in (list, tuple) and all(isinstance(row, int | np.integer) for row in got),
                 "a list of rows' numbers", expect.show(got),
                 cause="The numbers of the points are wanted, not the points.",
                 next_step="Collect the numbers of the rows, from 0.")
-    want = _front(points, _dominates)
+    want = reference.pareto_front(points)
+    rows = points.tolist()
+    alone = [i for i in want if rows.count(rows[i]) == 1]
+    unbeaten = [i for i, own in enumerate(rows)
+                if not any(all(x < y for x, y in zip(other, own, strict=True)) for other in rows)]
     causes = {
-        "The larger is taken for the better.": _front(-points, _dominates),
-        "Equal points knock one another out.":
-            _front(points, lambda a, b: all(x <= y for x, y in zip(a, b, strict=True))),
+        "The larger is taken for the better.": reference.pareto_front(-points),
+        "Equal points knock one another out.": alone,
         "A point only counts as beaten if another is smaller in every number; nowhere larger, somewhere smaller is "
-        "enough.": _front(points, lambda a, b: all(x < y for x, y in zip(a, b, strict=True))),
-        "Of equal points only one is kept.": [i for i in want if points[i].tolist() not in points[:i].tolist()],
-        "The rows are sorted by a quantity; by number, please.": sorted(want, key=lambda i: points[i].tolist()),
-        "Only the first two quantities are compared.": _front(points[:, :2], _dominates),
+        "enough.": unbeaten,
+        "Of equal points only one is kept.": [i for i in want if rows[i] not in rows[:i]],
+        "The rows are sorted by a quantity; by number, please.": sorted(want, key=lambda i: rows[i]),
+        "Only the first two quantities are compared.": reference.pareto_front(points[:, :2].contiguous()),
         "That is the best in each quantity by itself.":
             sorted({int(column.argmin()) for column in points.T}) if len(points) else [],
     }
-    expect.equal(list(got), want, f"the front of {points.tolist() if len(points) < 6 else f'{len(points)} points'}",
+    expect.equal(list(got), want, f"the front of {rows if len(points) < 6 else f'{len(points)} points'}",
                  causes={words: value for words, value in causes.items() if value != want},
                  next_step="Draw the points. Who lies to the lower left of whom, borders included?")
 
@@ -654,14 +647,14 @@ def _check_front(learner, points):
 def rounds_and_survivors(learner, reference, rng):
     """Each round trains longer and holds the best part of the round before; the epochs spent add up"""
     for candidates, epochs, rate, first in ((8, 8, 2, 1), (9, 9, 3, 1), (16, 8, 2, 2)):
-        _check_halving(learner, rng, candidates, epochs, rate, first)
+        _check_halving(learner, reference, rng, candidates, epochs, rate, first)
 
 
 @check("successive_halving")
 def halving_ends(learner, reference, rng):
     """It ends with one candidate or with the last epoch, numbers that don't divide included; ties keep the earlier"""
     for candidates, epochs, rate, first in ((1, 5, 2, 1), (7, 5, 2, 1), (30, 4, 2, 1), (10, 6, 4, 3), (5, 1, 2, 1)):
-        _check_halving(learner, rng, candidates, epochs, rate, first, ties=True)
+        _check_halving(learner, reference, rng, candidates, epochs, rate, first, ties=True)
 
 
 @check("successive_halving", weight=0.5)
@@ -673,41 +666,31 @@ def halving_refuses(learner, reference, rng):
                       why=f"rate is {rate}, first is {first}, and there are 4 epochs")
 
 
-def _halving(errors, rate, first, judged=None, keep=math.floor, anew=False, sign=1):
-    """The rounds, and the epochs spent; ``judged`` is the column that a round is judged by, its own if None."""
-    alive, done, target, spent, rounds = list(range(len(errors))), 0, first, 0, []
-    while True:
-        spent += len(alive) * (target if anew else target - done)
-        done = target
-        rounds.append((done, sorted(alive)))
-        if len(alive) == 1 or done == errors.shape[1]:
-            return rounds, spent
-        column = errors[:, done - 1 if judged is None else judged].tolist()
-        alive = sorted(alive, key=lambda number: (sign * column[number], number))
-        alive = sorted(alive[: max(1, keep(len(alive) / rate))])
-        target = min(errors.shape[1], target * rate)
-
-
-def _check_halving(learner, rng, candidates, epochs, rate, first, ties=False):
+def _check_halving(learner, reference, rng, candidates, epochs, rate, first, ties=False):
     errors = rng.integers(0, 4, (candidates, epochs)) if ties else rng.uniform(0, 9, (candidates, epochs))
     errors = torch.from_numpy(np.asarray(errors, dtype=np.float64))
-    want = _halving(errors, rate, first)
+
+    def rounds(curves):
+        found = reference.successive_halving(curves, rate, first)
+        return list(map(tuple, found[0])), found[1]
+
+    want = rounds(errors)
     got = learner.successive_halving(errors, rate, first)
     shaped = type(got) in (tuple, list) and len(got) == 2 and type(got[0]) in (tuple, list)
     expect.that(shaped, "a list of rounds, and the epochs spent", expect.show(got),
                 next_step="Return both, the rounds first.")
     causes = {
-        "The errors of the last epoch are used, which nobody has seen yet.": _halving(errors, rate, first, -1),
-        "The errors of the first epoch are used all the time.": _halving(errors, rate, first, 0),
-        "Whoever goes on is counted as trained anew; it is trained on.": _halving(errors, rate, first, anew=True),
-        "The worst go on.": _halving(errors, rate, first, sign=-1),
-        "One too many goes on where the number doesn't divide.": _halving(errors, rate, first, keep=math.ceil),
+        "The errors of the last epoch are used, which nobody has seen yet.":
+            rounds(errors[:, -1:].expand_as(errors).contiguous()),
+        "The errors of the first epoch are used all the time.": rounds(errors[:, :1].expand_as(errors).contiguous()),
+        "Whoever goes on is counted as trained anew; it is trained on.":
+            (want[0], sum(done * len(alive) for done, alive in want[0])),
+        "The worst go on.": rounds(-errors),
     }
-    if candidates == 1 or epochs == first:
-        causes = {}
     expect.equal((list(map(tuple, got[0])), got[1]), want,
                  f"the rounds of {candidates} candidates, {epochs} epochs, rate {rate}, first {first}",
                  causes={words: value for words, value in causes.items() if value != want},
+                 cause="Look at how many go on where the number doesn't divide, and where the last round is.",
                  next_step="Write the rounds of 8 candidates and 8 epochs by hand: 1, 2, 4, 8 epochs; 8, 4, 2, 1 left.")
 
 
