@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from nutshell import data, results, teachers
 from nutshell.checks import Answer, checks_of
+from nutshell.errors import Refused
 from nutshell.explorers import soft_targets
 from nutshell.explorers import student_and_teacher as explorers
 from nutshell.wire import running
@@ -224,7 +226,20 @@ def test_a_stub_that_returns_nothing_is_told_so():
             assert verdict.passed or verdict.next_step
 
 
-def test_the_lab_hands_in_what_the_budget_asks_for():
+def test_the_budget_is_forty_percent_of_the_gap():
     (budget,) = checks.UNIT.budgets
     assert budget.topology == "lenet-300-100" and not budget.any_network
-    assert [limit.metric for limit in budget.limits] == ["error_percent"]
+    (limit,) = budget.limits
+    alone = results.load("student_and_teacher")["lab"]["alone"]["test_error_percent"]["mean"]
+    gap = alone - teachers.card("convolutional").test_error_percent
+    assert limit.metric == "error_percent" and limit.at_most == pytest.approx(alone - 0.4 * gap, abs=0.01)
+
+
+def test_the_stored_teacher_is_as_good_as_its_card_says():
+    mnist = data.mnist()
+    if mnist.name != "mnist":  # a stand-in: the logits belong to the real images, and say so
+        with pytest.raises(Refused, match="belong to"):
+            teachers.logits("convolutional", mnist)
+        return
+    said = teachers.logits("convolutional", mnist)
+    assert (said.argmax(1) != mnist.train.labels).double().mean() < 0.01
