@@ -132,13 +132,15 @@ def shared_weights(found: Benchmark) -> dict[str, Any]:
 
 def noise(keep: Path) -> dict[str, Any] | None:
     """Spread of one network's errors over seeds, mean over the networks that were trained with several."""
-    rows = [{row["number"]: row for row in table.lines("digits", seed, keep)} for seed in NOISE_SEEDS]
-    numbers = sorted(set.intersection(*(set(each) for each in rows)))
-    if not numbers:
+    lines = {seed: {row["number"]: row for row in table.lines("digits", seed, keep)} for seed in NOISE_SEEDS}
+    seeds = [seed for seed, found in lines.items() if found]
+    if len(seeds) < 2:
         return None
+    rows = [lines[seed] for seed in seeds]
+    numbers = sorted(set.intersection(*(set(each) for each in rows)))
     errors = [[each[number]["validation_error_percent"][-1] for each in rows] for number in numbers]
     spreads = [results.mean_and_spread(each)[1] for each in errors]
-    return {"seeds": list(NOISE_SEEDS), "networks": len(numbers), "errors": errors,
+    return {"seeds": seeds, "networks": len(numbers), "errors": errors,
             "spread": round((sum(each**2 for each in spreads) / len(spreads)) ** 0.5, 3)}
 
 
