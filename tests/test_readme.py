@@ -82,7 +82,8 @@ def quantization_rows() -> list[tuple[str, str, str]]:
             f", {runs} orders of the images" if runs > networks else "")
         rows.append((
             f"ResNet-20 on {found['data']}, {words}",
-            f"file {_mean(row['rate']):.1f}× smaller than fp32; test error {_shown(row['summary']['error_percent'])} %, "
+            f"file {_mean(row['rate']):.1f}× smaller than fp32; "
+            f"test error {_shown(row['summary']['error_percent'])} %, "
             f"dense {_mean(found['dense']['error_percent']):.2f} %, {each}",
             found["command"],
         ))
