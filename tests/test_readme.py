@@ -27,7 +27,7 @@ def table() -> str:
         f"dense {_shown(best['dense_test_error_percent'])} %, three seeds",
         low_rank["command"],
     ))
-    rows += [*pruning_rows(), *quantization_rows(), *small_files(), *grading_rows()]
+    rows += [*pruning_rows(), *quantization_rows(), *small_files(), *binary_rows(), *later_rows(), *grading_rows()]
     lines = ["| what | figure | regenerate with |", "|---|---|---|"]
     return "\n".join(lines + [f"| {what} | {figure} | `{command}` |" for what, figure, command in rows])
 
@@ -105,6 +105,52 @@ def small_files() -> list[tuple[str, str, str]]:
     ]
 
 
+def binary_rows() -> list[tuple[str, str, str]]:
+    """Networks of signs, and how fast products of signs are."""
+    found, speed = results.load("binary_networks"), results.load("binary_speed")
+    named = (("lenet-xnor", "xnor", "LeNet-5-Caffe as an XNOR network"), ("lenet-5-caffe", "bwn", "LeNet-5-Caffe, ±α"),
+             ("perceptron", "connect", "784-1024-1024-1024-10 by BinaryConnect"))  # fmt: skip
+    rows = [
+        (f"{words}, on {found['data']}",
+         f"test error {_shown(row['test_error_percent'])} %, {row['bytes']:,} bytes, {len(row['seeds'])} seeds",
+         found["command"])
+        for network, way, words in named for row in [found["networks"][network][way]]
+    ]  # fmt: skip
+    many = [kernel["speed_up"] for kernel in speed["kernels"] if kernel["rows"] > 1]
+    rows.append((
+        "products of signs on packed bits beside BLAS on one thread, many rows",
+        f"Numba {min(row['numba'] for row in many):.1f} to {max(row['numba'] for row in many):.1f}× as fast, "
+        f"NumPy {min(row['numpy'] for row in many):.2f} to {max(row['numpy'] for row in many):.2f}×",
+        speed["command"],
+    ))
+    return rows
+
+
+def later_rows() -> list[tuple[str, str, str]]:
+    """Hashed layers and taught networks."""
+    hashed, taught = results.load("compressed_filters"), results.load("student_and_teacher")
+    by_way = {(row["method"], row["rate"]): row for row in hashed["equal_bytes"] if row["network"] == "lenet-300-100"}
+    few, dense = by_way["hashed", 64], by_way["dense", 64]
+    rows = [(
+        f"LeNet-300-100 hashed to a 64th, on {hashed['data']}",
+        f"test error {_shown(few['test_error_percent'])} %, dense of the same bytes "
+        f"{_shown(dense['test_error_percent'])} %, {len(few['seeds'])} seeds",
+        hashed["command"],
+    )]
+    alone, distilled = (taught["hinton"][way] for way in ("alone", "distilled"))
+    rows.append((
+        f"784-800-800-10 on {taught['data']}, alone and taught",
+        f"{alone['test_errors']['mean']:.0f} and {distilled['test_errors']['mean']:.0f} of {taught['test_images']:,} "
+        f"misread, its teacher {taught['teachers']['1200-1200']['test_errors']}, {_seeds(distilled['seeds'])}",
+        taught["command"],
+    ))
+    return rows
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
+
+
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
@@ -129,6 +175,11 @@ _shown = results.shown
 def test_the_table_of_results_is_the_measured_one():
     stands = re.search(r"<!-- results -->\n(.*)\n<!-- /results -->", README, re.DOTALL)
     assert stands is not None and stands.group(1) == table(), "run: python -m tests.test_readme"
+
+
+def test_every_unit_has_a_row():
+    numbers = {folder.name[:2] for folder in (ROOT / "labs").iterdir() if folder.is_dir()}
+    assert numbers == set(re.findall(r"^\| (\d\d) [A-Z]", README, re.MULTILINE))
 
 
 def test_every_file_that_is_linked_exists():
