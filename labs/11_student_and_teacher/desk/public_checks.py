@@ -81,7 +81,8 @@ def _softened(learner, logits, temperature) -> tuple[Tensor, Tensor]:
     expect.shape(got[0], tuple(logits.shape), "the probabilities")
     expect.shape(got[1], (len(logits),), "the entropies", cause="There is one entropy for each image.",
                  next_step="Add up over the classes, and over nothing else.")
-    return tuple(torch.as_tensor(part).detach().double() for part in got)
+    probabilities, entropies = (torch.as_tensor(part).detach().double() for part in got)
+    return probabilities, entropies
 
 
 def _check_softened(learner, logits, temperature):
