@@ -234,7 +234,7 @@ def ensemble(kept: Kept) -> Row | None:
                 "member_errors": results.summary([float(errors(one, mnist().test)) for one in each])}
     for mean in ("arithmetic", "geometric"):
         row[f"{mean}_errors"] = errors(ensemble_targets(each, 1.0, mean), mnist().test)
-        taught = kept.row(f"lenet-{mean}")
+        taught = kept.row(f"lenet-{mean}-20")
         row[f"student_{mean}"] = without(taught, "validation_curve") if taught else None
     return row
 
