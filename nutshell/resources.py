@@ -70,7 +70,7 @@ def half_width(differences: list[float], level: float = 0.95) -> float:
 
 
 def by_turns(off: Callable[[], Any], on: Callable[[], Any], *, precision: float = 0.02, least: int = 8,
-             most: int = 100, clock: Callable[[], float] = time.perf_counter) -> Pairs:
+             most: int = 100, calls: int = 1, clock: Callable[[], float] = time.perf_counter) -> Pairs:
     """Time two calls by turns, which one goes first changing too, until the noise of their difference is known.
 
     Each is called once before, unmeasured: caches fill, and memory is taken.
@@ -83,6 +83,9 @@ def by_turns(off: Callable[[], Any], on: Callable[[], Any], *, precision: float 
         Enough is enough when the difference is known to within this share of ``off``'s mean time.
     least, most : int
         Pairs that are measured at least and at most, at least 2.
+    calls : int
+        Calls to a reading of the clock, whose seconds are shared out among them; more where a call is short, since a
+        processor's time is kept in steps of milliseconds on some machines.
     clock : callable
         Returns seconds; :func:`time.process_time` leaves out what a process waits for others.
 
@@ -93,7 +96,7 @@ def by_turns(off: Callable[[], Any], on: Callable[[], Any], *, precision: float 
     Raises
     ------
     WrongUse
-        If least is below 2 or above most.
+        If least is below 2 or above most, or calls is below 1.
 
     Examples
     --------
@@ -103,6 +106,8 @@ def by_turns(off: Callable[[], Any], on: Callable[[], Any], *, precision: float 
     """
     if not 2 <= least <= most:
         raise WrongUse(f"least={least}, most={most}: at least two pairs are needed, and most is not below least.")
+    if calls < 1:
+        raise WrongUse(f"calls={calls}: a reading takes at least one.")
     seconds: tuple[list[float], list[float]] = ([], [])
     for call in (off, on):
         call()
@@ -110,8 +115,9 @@ def by_turns(off: Callable[[], Any], on: Callable[[], Any], *, precision: float 
         order = (0, 1) if len(seconds[0]) % 2 == 0 else (1, 0)
         for which in order:
             started = clock()
-            (off, on)[which]()
-            seconds[which].append(clock() - started)
+            for _ in range(calls):
+                (off, on)[which]()
+            seconds[which].append((clock() - started) / calls)
         if len(seconds[0]) >= least and _known(*seconds, precision):
             break
     return Pairs(tuple(seconds[0]), tuple(seconds[1]), _known(*seconds, precision))

@@ -202,7 +202,7 @@ def first_frames(shape: tuple[int, int, int], **options: Any) -> tuple[Tensor, T
 
 def compared(name: str, off: Callable[[], Any], on: Callable[[], Any]) -> dict[str, Any]:
     """Paired processor times in milliseconds, their report, and the peak memory of tensors."""
-    pairs = resources.by_turns(off, on, precision=0.01, least=20, most=40, clock=time.process_time)
+    pairs = resources.by_turns(off, on, precision=0.01, least=20, most=40, calls=20, clock=time.process_time)
     before, after = ([round(1000 * value, 4) for value in side] for side in (pairs.off, pairs.on))
     report = resource_report({"ms": before}, {"ms": after})["ms"]
     return {"technique": name, "off_ms": before, "on_ms": after, "report": report, "settled": pairs.settled,

@@ -26,9 +26,19 @@ def test_measuring_ends_when_the_noise_is_known():
     assert not noisy.settled and len(noisy) == 6
 
 
-def test_too_few_pairs_are_refused():
+def test_a_reading_shares_its_time_among_its_calls():
+    order, ticks = [], itertools.count()
+    pairs = resources.by_turns(lambda: order.append("off"), lambda: order.append("on"), least=2, most=2, calls=4,
+                               clock=lambda: float(next(ticks)))  # fmt: skip
+    assert order[2:] == ["off"] * 4 + ["on"] * 8 + ["off"] * 4
+    assert pairs.off == pairs.on == (0.25, 0.25)
+
+
+def test_too_few_pairs_or_calls_are_refused():
     with pytest.raises(WrongUse, match="at least two pairs"):
         resources.by_turns(int, int, least=1)
+    with pytest.raises(WrongUse, match="calls=0"):
+        resources.by_turns(int, int, calls=0)
 
 
 @pytest.mark.parametrize("targets", [torch.zeros(4).long(), torch.zeros(4)])
