@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from autograder.class_pictures import as_image
-from nutshell.board import Entry, Standing
+from nutshell.board import Entry, Standing, floor_of
 
 if TYPE_CHECKING:
     from autograder.class_budgets import Network
@@ -63,9 +63,10 @@ def boards(report: "Report") -> tuple[ClassBoard, ...]:
         for budget in lab.budgets:
             if len(budget.data) != 1:  # none, or a sign of trouble that the report speaks of elsewhere
                 continue
-            here = entries.setdefault(budget.data[0], [])
-            here += [one for network in budget.networks if (one := _entry(network, lab.title))]
-            own = _entry(budget.reference, lab.title) if budget.reference else None
+            data = budget.data[0]
+            here = entries.setdefault(data, [])
+            here += [one for network in budget.networks if (one := _entry(network, lab.title, data))]
+            own = _entry(budget.reference, lab.title, data) if budget.reference else None
             here += [own] if own else []
     found = []
     for data, there in entries.items():
@@ -76,11 +77,11 @@ def boards(report: "Report") -> tuple[ClassBoard, ...]:
     return tuple(found)
 
 
-def _entry(network: "Network", title: str) -> Entry | None:
+def _entry(network: "Network", title: str, data: str) -> Entry | None:
     """A network that was measured whole; None if a figure is missing."""
     if any(key not in network.measured for key in FIGURES):
         return None
     name = f"{network.student or 'the course'}, {title}"
     figures = {key: network.measured[key] for key in FIGURES}
     return Entry(name, bool(network.student), int(figures["bytes"]), int(figures["macs"]), figures["energy_uj"],
-                 figures["error_percent"])  # fmt: skip
+                 figures["error_percent"], floor_of(data))  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nutshell import artefact, board, budget, results
-from nutshell.board import Entry, Standing
+from nutshell.board import Entry, Standing, floor_of
 from nutshell.checks import Budget, Limit
 from nutshell.commands.board import board as command
 from nutshell.data.dataset import Dataset, Split
@@ -49,6 +49,12 @@ def test_places_follow_the_score_and_then_the_error(entries):
 def test_the_floor_belongs_to_those_who_have_a_score():
     assert Entry("at the floor", True, 1, 1, 2.0, 2.0).score == pytest.approx(0.98 / 2e-6)
     assert Entry("below", True, 1, 1, 2.0, 2.01).score == 0
+
+
+def test_harder_images_have_a_lower_floor():
+    entry = Entry("on colours", True, 1, 1, 2.0, 20.0, floor_of("cifar-10 (unofficial copy), test"))
+    assert entry.score == pytest.approx(0.8 / 2e-6)
+    assert "75 % right answers" in Standing((entry,), (), "cifar-10 (unofficial copy), test").note
 
 
 @pytest.fixture
