@@ -47,7 +47,7 @@ def small_network(shape: tuple[int, int, int], outputs: int, widths: tuple[int, 
     Examples
     --------
     >>> sum(parameter.numel() for parameter in small_network((1, 20, 40), 1, (8, 12, 16), 16).parameters())
-    5307
+    5293
     """
     channels, height, width = shape
     layers: list[nn.Module] = []

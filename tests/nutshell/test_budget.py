@@ -87,7 +87,7 @@ def test_a_changed_metric_is_an_error_when_it_is_judged(compressed):
 
 def test_every_metric_is_measured(compressed):
     limits = (Limit("bytes", 10**6), Limit("params", 10**6), Limit("nonzero", 10**6), Limit("macs", 10**6),
-              Limit("energy_uj", 10**6), Limit("error_percent", 95), Limit("points_lost", 1),
+              Limit("energy_uj", 10**6), Limit("energy_per_hit", 10**7), Limit("error_percent", 95), Limit("points_lost", 1),
               Limit("layer_bytes", 10**6, layer=1), Limit("layer_params", 10**6, layer=1),
               Limit("layer_magnitudes", 10**6, layer=1))  # fmt: skip
     assert {limit.metric for limit in limits} == set(METRICS)
@@ -99,6 +99,7 @@ def test_every_metric_is_measured(compressed):
     assert values["layer_bytes of layer 1"] == 4 * (40 * 1084 + 300)
     assert values["layer_params of layer 1"] == 40 * 1084 + 300
     assert 700 < values["layer_magnitudes of layer 1"] <= 784
+    assert values["energy_per_hit"] == pytest.approx(values["energy_uj"] / 0.1)
     assert result.points == 10 and result.share == 1 and result.data == "blank, test" and not result.reason
 
 

@@ -16,6 +16,7 @@ from nutshell import artefact, meter, results
 from nutshell.checks import Answer, checks_of
 from nutshell.wire import running
 from solutions.architecture_search import checks, mutants, reference
+from solutions.architecture_search.real import FILE
 
 SMALL = {(a, b): float(3 * a + b) for a in range(3) for b in range(3)}
 
@@ -201,7 +202,7 @@ def test_results_are_over_many_seeds_under_one_cap():
 def test_the_network_found_is_the_file_and_keeps_its_cap():
     real = results.load("architecture_search")["real"]
     if not real.get("chosen", {}).get("file"):
-        assert not (results.folder() / "architecture_search.nut").exists()
+        assert not (results.folder() / FILE).exists()
         return
     loaded = artefact.load(results.folder() / real["chosen"]["file"])
     assert loaded.bytes == real["chosen"]["bytes"]
