@@ -121,8 +121,8 @@ def measured_board(images: Dataset, before: list[dict[str, Any]]) -> list[dict[s
         file = results.folder() / name
         for part in PLACES if file.is_file() and board.reads(file, images) else ():
             here = (board.digest(file), f"{images.name}, {part}")
-            rows.append(known.get(here) or {"file": name, "sha256": here[0], "data": here[1],
-                                            "figures": board.figures(measure(file, images, part))})
+            figures = known[here]["figures"] if here in known else board.figures(measure(file, images, part))
+            rows.append({"file": name, "sha256": here[0], "data": here[1], "figures": figures})
     return rows
 
 

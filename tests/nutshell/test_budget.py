@@ -87,9 +87,9 @@ def test_a_changed_metric_is_an_error_when_it_is_judged(compressed):
 
 def test_every_metric_is_measured(compressed):
     limits = (Limit("bytes", 10**6), Limit("params", 10**6), Limit("nonzero", 10**6), Limit("macs", 10**6),
-              Limit("energy_uj", 10**6), Limit("energy_per_hit", 10**7), Limit("error_percent", 95), Limit("points_lost", 1),
-              Limit("layer_bytes", 10**6, layer=1), Limit("layer_params", 10**6, layer=1),
-              Limit("layer_magnitudes", 10**6, layer=1))  # fmt: skip
+              Limit("energy_uj", 10**6), Limit("energy_per_hit", 10**7), Limit("error_percent", 95),
+              Limit("points_lost", 1), Limit("layer_bytes", 10**6, layer=1),
+              Limit("layer_params", 10**6, layer=1), Limit("layer_magnitudes", 10**6, layer=1))  # fmt: skip
     assert {limit.metric for limit in limits} == set(METRICS)
     result = judge(of(*limits), compressed)
     values = {row.metric: row.value for row in result.rows}
