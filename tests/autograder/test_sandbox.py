@@ -469,7 +469,7 @@ class TestLost:
         )
         assert judge.stdout is not None
         assert judge.stdout.readline() == b"ready\n"
-        assert len(processes("sleep 98764")) == 1
+        assert eventually(lambda: len(processes("sleep 98764")) == 1)  # its name comes a moment after its start
         judge.send_signal(signal.SIGKILL)
         judge.wait()
         judge.stdout.close()
