@@ -190,7 +190,7 @@ class TestBetweenSubmissions:
         """
         with box.child({}) as child:
             assert run(child, source) is None
-            assert len(processes("sleep 98761")) == 2
+            assert eventually(lambda: len(processes("sleep 98761")) == 2)
         assert processes("sleep 98761") == []
 
     def test_a_process_that_ends_itself_takes_its_daemons_along(self, child: Child) -> None:
