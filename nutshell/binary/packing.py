@@ -29,6 +29,11 @@ class Packed:
         return len(self.words)
 
     @cached_property
+    def columns(self) -> np.ndarray:
+        """The words turned round, uint64, shape ``(words, rows)``: made once and kept, as :attr:`panels` are."""
+        return np.ascontiguousarray(self.words.T)
+
+    @cached_property
     def panels(self) -> np.ndarray:
         """The words in panels of eight rows, a panel's first words side by side, then its second ones, and so on.
 

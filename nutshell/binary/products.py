@@ -74,7 +74,7 @@ def with_numpy(left: Packed, right: Packed) -> np.ndarray:
     if len(left) > len(right):
         return np.ascontiguousarray(with_numpy(right, left).T)
     (outer, width), inner = left.words.shape, len(right)
-    rows, columns = (np.ascontiguousarray(side.words.T) for side in (left, right))
+    rows, columns = left.columns, right.columns
     result = np.empty((outer, inner), dtype=np.int32)
     parts = max(1, -(-outer * inner // _BLOCK))  # of equal size
     block = max(1, -(-outer // parts))
