@@ -2,7 +2,8 @@
 
     python -m solutions.weight_pruning.experiment [PART…]
 
-writes ``results/weight_pruning.json``, part by part; networks are kept in ``trained/weight_pruning/`` and not trained
+writes ``results/weight_pruning.json``, part by part, and with ``rates`` ``results/weight_pruning.nut``, seed 0 at a
+twelfth of the weights; networks are kept in ``trained/weight_pruning/`` and not trained
 again. A seed stands for a whole pipeline: a network trained from scratch by the recipe of the checkpoint that ships
 (which is seed 0), pruned and trained on. Plans were chosen on validation images; the test images are looked at for the
 shares that the aims ask for, and for the dense networks beside them. On one quiet core ``rates`` takes six minutes,
@@ -20,7 +21,8 @@ import click
 import torch
 from torch import Tensor, nn
 
-from nutshell import checkpoints, data, models, results
+from nutshell import artefact, checkpoints, data, models, results
+from nutshell.artefact import Sparse
 from nutshell.data.dataset import Dataset
 from nutshell.errors import WrongUse
 from nutshell.recipes import RECIPES
@@ -35,6 +37,7 @@ HAN = {  # Han et al. 2015, tables 3 and 4: shares of the weights kept
     CAFFE: {"conv1.weight": 0.66, "conv2.weight": 0.12, "fc1.weight": 0.08, "fc2.weight": 0.19},
 }
 KEEPS = (0.08, 0.05, 0.015)
+FILE = "weight_pruning.nut"
 TWELFTH = 0.08  # one of KEEPS: with biases, twelve times fewer parameters
 PLAIN = Plan(1.0)
 SHIFTED = Plan(1.0, epochs=20, shift=1, learning_rate=0.1, weight_decay=0.0)
@@ -115,8 +118,11 @@ def rates(bench: Bench) -> dict[str, Any]:
             "keep": keep, "validation_error_before_percent": bench.errors(cut),
             "validation_error_percent": bench.errors(networks[keep])})  # fmt: skip
         click.echo(str(rows[-1]))
+    smallest = networks[TWELFTH][0]
+    stored = artefact.save(smallest, results.folder() / FILE, input_shape=(1, 28, 28), encodings={
+        name: Sparse() for name, weight in smallest.named_parameters() if weight.ndim > 1})  # fmt: skip
     return {
-        "plan": asdict(PLAIN),
+        "plan": asdict(PLAIN), "file": FILE, "file_bytes": stored,
         "dense": {"validation_error_percent": bench.errors(dense), "test_error_percent": bench.errors(dense, "test")},
         "dense_alike": {"validation_error_percent": bench.errors(alike),
                         "test_error_percent": bench.errors(alike, "test")},
