@@ -24,7 +24,7 @@ SHOWN = {"lenet-5-caffe-bwn": "lenet-5-caffe-bwn.nut", "lenet-xnor-xnor": "lenet
          "cifar-xnor": "cifar-xnor.nut"}  # seed 0 of these is kept in results/
 OVER_SEEDS = ("test_error_percent", "validation_error_percent", "signs_test_error_percent",
               "before_training_validation_error_percent")
-OF_ONE = ("bytes", "binary_bytes", "parameters", "macs", "epochs", "histogram")
+OF_ONE = ("bytes", "binary_bytes", "parameters", "macs", "binary_operations", "epochs", "histogram")
 
 
 @click.command()

@@ -156,7 +156,8 @@ def stored(network: nn.Module, images: Dataset, file: Path) -> dict[str, Any]:
     artefact.save(network, file, input_shape=shape, encodings=packed(network))
     found = measure(file, images, "test")
     bits = sum(size for _, encoding, _, size, _ in found.tensors if encoding == "binary")
-    return {"test_error_percent": found.error_percent, "bytes": found.bytes, "binary_bytes": bits, "macs": found.macs}
+    return {"test_error_percent": found.error_percent, "bytes": found.bytes, "binary_bytes": bits, "macs": found.macs,
+            "binary_operations": found.binary}
 
 
 def with_signs(network: nn.Module) -> nn.Module:
