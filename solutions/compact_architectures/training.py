@@ -43,6 +43,13 @@ DEEP = (("plain", 16), ("pool", 2), ("excited", 46), ("excited+", 46), ("excited
 INVERTED = (("plain", 16), ("pool", 2), ("inverted", 24), ("inverted+", 24), ("pool", 2), ("inverted", 40),
             ("inverted+", 40), ("inverted+", 40), ("pool", 2), ("inverted", 80), ("inverted+", 80))  # fmt: skip
 
+# Configuration A of Simonyan and Zisserman 2015 (1409.1556, table 1) for small images, with normalisation and one linear
+# layer, and separable blocks with shortcuts that take an eighth of its multiply-accumulates.
+VGG_11 = (("plain", 64), ("pool", 2), ("plain", 128), ("pool", 2), ("plain", 256), ("plain", 256), ("pool", 2),
+          ("plain", 512), ("plain", 512), ("pool", 2), ("plain", 512), ("plain", 512), ("pool", 2))  # fmt: skip
+WIDE = (("plain", 32), ("pool", 2), ("separable", 112), ("separable+", 112), ("pool", 2), ("separable", 256),
+        ("separable+", 256), ("pool", 2), ("separable", 512), ("separable+", 512))  # fmt: skip
+
 # A few plain convolutions, for octave convolutions beside them and for networks that see one colour each.
 SMALL = (("down", 24), ("two plain", 24), ("pool", 2), ("two plain", 48))
 OCTAVE = tuple((kind.replace("two plain", "octave"), width) for kind, width in SMALL)
@@ -99,6 +106,8 @@ NETWORKS: dict[str, Entry] = {
     "excited": _blocks("separable convolutions, gates, shortcuts", EXCITED, activation="silu"),
     "deep": _blocks("more and narrower ones, gates, shortcuts", DEEP, activation="silu"),
     "inverted": _blocks("inverted bottlenecks", INVERTED, activation="silu"),
+    "vgg-11": _blocks("VGG-11, eight 3×3 convolutions", VGG_11),
+    "separable-wide": _blocks("separable convolutions, shortcuts, wider", WIDE, activation="silu"),
     "residual": _blocks("3×3 convolutions with shortcuts", RESIDUAL),
     "residual-swish": _blocks("Swish with trained β", RESIDUAL, activation="swish"),
     "residual-silu": _blocks("Swish with β = 1", RESIDUAL, activation="silu"),
