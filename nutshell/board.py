@@ -176,19 +176,45 @@ class Standing:
                 axes.scatter([one.energy_uj for one in chosen], [one.error_percent for one in chosen],
                              [12 + one.bytes**0.5 for one in chosen], color=plots.PALETTE[colour], alpha=0.75,
                              marker="D" if own else "o", label=f"{label}; area by bytes")
-        for number, one in enumerate(best[:MOST_NAMED]):
-            axes.annotate(one.name, (one.energy_uj, one.error_percent), xytext=(4, 10 if number % 2 else -14),
-                          textcoords="offset points", fontsize=7, parse_math=False)
         axes.axhline(100 * (1 - self.floor), color=plots.PALETTE["black"], linestyle="--", linewidth=0.8, label="floor")
         axes.set(xscale="log", yscale="log", xlabel="estimated energy for an image (µJ)", ylabel="error (%)")
+        axes.margins(0.08, 0.12)
         least, most = axes.get_ylim()
         ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if least <= tick <= most]
         axes.set_yticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
-        for handle in axes.legend(loc="upper right").legend_handles:
+        for handle in axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3).legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([30.0])  # whatever the areas of the points
+        _name(axes, best[:MOST_NAMED], self.entries)
         return axes
+
+
+def _name(axes: "Axes", named: Sequence[Entry], entries: Sequence[Entry]) -> None:
+    """Write names beside their points, each in the corner where it covers fewest points and names."""
+    from matplotlib.transforms import Bbox
+
+    pixels = axes.figure.dpi / 72
+    covered = []
+    for one in entries:
+        x, y = axes.transData.transform((one.energy_uj, one.error_percent))
+        radius = pixels * (12 + one.bytes**0.5) ** 0.5 / 2
+        covered.append(Bbox([[x - radius, y - radius], [x + radius, y + radius]]))
+    for one in named:
+        found = []
+        for number, (right, above) in enumerate(((True, False), (True, True), (False, False), (False, True))):
+            text = axes.annotate(one.name, (one.energy_uj, one.error_percent),
+                                 xytext=(5 if right else -5, 6 if above else -6), textcoords="offset points",
+                                 ha="left" if right else "right", va="bottom" if above else "top", fontsize=7,
+                                 parse_math=False)
+            box = text.get_window_extent()
+            outside = not axes.bbox.contains(*box.min) or not axes.bbox.contains(*box.max)
+            found.append((3 * outside + sum(box.overlaps(other) for other in covered), number, text, box))
+        _, _, chosen, box = min(found, key=lambda each: each[:2])
+        for _, _, text, _ in found:
+            if text is not chosen:
+                text.remove()
+        covered.append(box)
 
 
 def standing(

@@ -162,6 +162,48 @@ class SpaceWithoutSeed(_Space):
 
 
 @mutant("SearchSpace")
+class SpaceOfOneDraw(_Space):
+    """Makes a new generator of the seed for each draw, so that all are the same"""
+
+    def sample(self, count, most_parameters, most_macs, seed=0):
+        drawn = []
+        for _ in range(count):
+            drawn += super().sample(1, most_parameters, most_macs, seed)
+        return drawn
+
+
+@mutant("SearchSpace")
+class SpaceStageByStage(_Space):
+    """Chooses place by place among the options with which something still fits"""
+
+    def sample(self, count, most_parameters, most_macs, seed=0):
+        fitting = [a for a in self.space() if self.fits(a, most_parameters, most_macs)]
+        if not fitting:
+            raise ValueError("nothing fits")
+        chance, drawn = random.Random(seed), []
+        for _ in range(count):
+            begun = ()
+            while len(begun) < 2 * self.stages:
+                begun += (chance.choice(sorted({a[len(begun)] for a in fitting if a[: len(begun)] == begun})),)
+            drawn.append(begun)
+        return drawn
+
+
+@mutant("SearchSpace")
+class SpaceOfThinFilters(_Space):
+    """A filter has K numbers a channel in place of K²"""
+
+    def cost(self, architecture):
+        parameters, macs, channels, side = 0, 0, self.channels, self.side
+        for kernel, width in zip(architecture[::2], architecture[1::2], strict=True):
+            weights = self.kernels[kernel] * channels * self.widths[width]
+            parameters, macs = parameters + weights + self.widths[width], macs + weights * side**2
+            channels, side = self.widths[width], side // 2
+        more, work = self.head(channels, side)
+        return parameters + more, macs + work
+
+
+@mutant("SearchSpace")
 class SpaceOfValues(_Space):
     """Draws kernels and widths themselves, not the numbers of the options"""
 
@@ -295,6 +337,24 @@ def mutate_with_options_of_the_first(architecture, options, seed=0):
     return _changed(architecture, place, chance.choice(others))
 
 
+@mutant("mutate")
+def mutate_with_two_generators(architecture, options, seed=0):
+    """Place and option come from two generators of the same seed, so that one decides the other"""
+    place = random.Random(seed).choice(_places(architecture, options))
+    others = [option for option in range(options[place]) if option != architecture[place]]
+    return _changed(architecture, place, random.Random(seed).choice(others))
+
+
+@mutant("mutate")
+def mutate_where_nothing_can_change(architecture, options, seed=0):
+    """Draws among all places, and changes nothing at one that has a single option"""
+    _places(architecture, options)
+    chance = random.Random(seed)
+    place = chance.randrange(len(options))
+    others = [option for option in range(options[place]) if option != architecture[place]]
+    return _changed(architecture, place, chance.choice(others)) if others else architecture
+
+
 @alternative("mutate")
 def mutate_by_a_shift(architecture, options, seed=0):
     """Adds 1 to n − 1, and takes the remainder"""
@@ -425,6 +485,33 @@ def evolution_that_repeats(scores, options, population, tournament, trials, seed
 
 
 @mutant("ageing_evolution")
+def evolution_with_one_seed(scores, options, population, tournament, trials, seed=0):
+    """mutate gets the same seed at every birth, so that the same place changes each time"""
+    return _evolved(scores, options, population, tournament, trials, seed,
+                    make=lambda chance, parent, options: _child(random.Random(seed), parent, options))
+
+
+@mutant("ageing_evolution")
+def evolution_that_buries_first(scores, options, population, tournament, trials, seed=0):
+    """The oldest leaves before the tournament is drawn"""
+    def several(chance, members, k):
+        left = members[1:] or members
+        return chance.sample(left, min(k, len(left)))
+
+    return _evolved(scores, options, population, tournament, trials, seed, several=several)
+
+
+@mutant("ageing_evolution")
+def evolution_that_spares_the_best(scores, options, population, tournament, trials, seed=0):
+    """The oldest dies unless it is the best"""
+    def oldest_but_best(members, scores):
+        best = _best(members, scores)
+        return next((member for member in members if member is not best), best)
+
+    return _evolved(scores, options, population, tournament, trials, seed, dies=oldest_but_best)
+
+
+@mutant("ageing_evolution")
 def evolution_with_free_ancestors(scores, options, population, tournament, trials, seed=0):
     """The first population isn't counted among the trials"""
     return _evolved(scores, options, population, tournament, trials + population, seed)
@@ -472,6 +559,14 @@ def evolution_with_a_queue(scores, options, population, tournament, trials, seed
         shift = int(rng.integers(1, options[place]))
         arrives(_changed(architecture, place, (architecture[place] + shift) % options[place]), number)
     return history
+
+
+@alternative("ageing_evolution")
+def evolution_with_numbered_seeds(scores, options, population, tournament, trials, seed=0):
+    """Each birth has a generator of its own, from the seed and its number"""
+    births = itertools.count(seed)
+    return _evolved(scores, options, population, tournament, trials, seed,
+                    make=lambda chance, parent, options: _child(random.Random(next(births)), parent, options))
 
 
 @alternative("ageing_evolution")
@@ -541,6 +636,27 @@ def reinforce_normalises_rewards(logits, actions, rewards, rate, baseline=0.0):
     return logits + rate * (advantages[:, None, None] * _slopes(logits, actions)).mean(0)
 
 
+@mutant("reinforce_step")
+def reinforce_in_place(logits, actions, rewards, rate, baseline=0.0):
+    """Changes the logits that it was given"""
+    logits += rate * ((rewards - baseline)[:, None, None] * _slopes(logits, actions)).mean(0)
+    return logits
+
+
+@mutant("reinforce_step")
+def reinforce_in_turn(logits, actions, rewards, rate, baseline=0.0):
+    """Each architecture's step begins where the last one ended"""
+    for action, reward in zip(actions, rewards, strict=True):
+        logits = logits + rate / len(actions) * (reward - baseline) * _slopes(logits, action)
+    return logits
+
+
+@mutant("reinforce_step")
+def reinforce_averages_places(logits, actions, rewards, rate, baseline=0.0):
+    """The mean of the places' log π, as a loss function's default gives it"""
+    return logits + rate / len(logits) * ((rewards - baseline)[:, None, None] * _slopes(logits, actions)).mean(0)
+
+
 @alternative("reinforce_step")
 def reinforce_by_autograd(logits, actions, rewards, rate, baseline=0.0):
     """Lets autograd differentiate the mean of (R − baseline) · log π"""
@@ -591,6 +707,17 @@ class SharedCorner(_Shared):
         self.parts(x.shape[1], outputs, kernel)
         weight = self.conv.weight[:outputs, : x.shape[1], :kernel, :kernel]
         return functional.conv2d(x, weight, self.conv.bias[:outputs], padding=kernel // 2)
+
+
+@mutant("SharedConv")
+class SharedFromHalf(_Shared):
+    """The slice begins at kernel // 2, the middle of a 5×5 kernel for 3×3 and for nothing else"""
+
+    def forward(self, x, outputs, kernel):
+        weight, bias = self.parts(x.shape[1], outputs, self.conv.kernel_size[0])
+        middle = slice(kernel // 2, kernel // 2 + kernel)
+        self.parts(x.shape[1], outputs, kernel)
+        return functional.conv2d(x, weight[:, :, middle, middle], bias, padding=kernel // 2)
 
 
 @mutant("SharedConv")
@@ -736,6 +863,20 @@ def front_by_the_first_two(points):
 
 
 @mutant("pareto_front")
+def front_as_a_mask(points):
+    """Says of each point whether it is on the front"""
+    rows = points.tolist()
+    return [not any(b != a and all(x <= y for x, y in zip(b, a, strict=True)) for b in rows) for a in rows]
+
+
+@mutant("pareto_front")
+def front_of_the_nowhere_beaten(points):
+    """A point goes as soon as another is smaller in any number"""
+    rows = points.tolist()
+    return [i for i, a in enumerate(rows) if not any(any(x < y for x, y in zip(b, a, strict=True)) for b in rows)]
+
+
+@mutant("pareto_front")
 def front_sorted_by_cost(points):
     """The right points, in the order of the first quantity"""
     rows = points.tolist()
@@ -815,6 +956,28 @@ def halving_always_halves(errors, rate=2, first=1):
     return _halved(errors, rate, first, keep=lambda n: max(1, n // 2))
 
 
+@mutant("successive_halving")
+def halving_knows_the_next_epoch(errors, rate=2, first=1):
+    """Takes the column of the epoch to come, one further than has been trained"""
+    return _halved(torch.cat([errors[:, 1:], errors[:, -1:]], 1), rate, first)
+
+
+@mutant("successive_halving")
+def halving_by_the_best_so_far(errors, rate=2, first=1):
+    """Compares by the smallest error of all epochs so far"""
+    return _halved(errors.cummin(1).values, rate, first)
+
+
+@mutant("successive_halving")
+def halving_stops_at_one(errors, rate=2, first=1):
+    """The one candidate that is left is not trained on"""
+    rounds, spent = _halved(errors, rate, first)
+    if len(rounds) > 1 and len(rounds[-1][1]) == 1:
+        spent -= rounds[-1][0] - rounds[-2][0]
+        rounds = rounds[:-1]
+    return rounds, spent
+
+
 @alternative("successive_halving")
 def halving_by_stable_argsort(errors, rate=2, first=1):
     """A stable argsort of the column keeps the earlier of equals"""
@@ -859,6 +1022,17 @@ def volume_in_the_order_given(points, corner):
             area += (float(corner[0]) - x) * (floor - y)
             floor = y
     return area
+
+
+@mutant("hypervolume")
+def volume_of_trapezes(points, corner):
+    """Joins the points by slanted lines"""
+    inside = points[(points < corner).all(1)]
+    if not len(inside):
+        return 0.0
+    order = inside[inside[:, 0].argsort()]
+    heights = corner[1] - order[:, 1].cummin(0).values
+    return float(torch.trapezoid(torch.cat([heights, heights[-1:]]), torch.cat([order[:, 0], corner[:1]])))
 
 
 @alternative("hypervolume")

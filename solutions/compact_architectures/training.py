@@ -43,8 +43,8 @@ DEEP = (("plain", 16), ("pool", 2), ("excited", 46), ("excited+", 46), ("excited
 INVERTED = (("plain", 16), ("pool", 2), ("inverted", 24), ("inverted+", 24), ("pool", 2), ("inverted", 40),
             ("inverted+", 40), ("inverted+", 40), ("pool", 2), ("inverted", 80), ("inverted+", 80))  # fmt: skip
 
-# Configuration A of Simonyan and Zisserman 2015 (1409.1556, table 1) for small images, with normalisation and one linear
-# layer, and separable blocks with shortcuts that take an eighth of its multiply-accumulates.
+# Configuration A of Simonyan and Zisserman 2015 (1409.1556, table 1) for small images, with normalisation and a single
+# linear layer, and separable blocks with shortcuts that take an eighth of its multiply-accumulates.
 VGG_11 = (("plain", 64), ("pool", 2), ("plain", 128), ("pool", 2), ("plain", 256), ("plain", 256), ("pool", 2),
           ("plain", 512), ("plain", 512), ("pool", 2), ("plain", 512), ("plain", 512), ("pool", 2))  # fmt: skip
 WIDE = (("plain", 32), ("pool", 2), ("separable", 112), ("separable+", 112), ("pool", 2), ("separable", 256),

@@ -111,6 +111,34 @@ def report_off_minus_on(off, on, level=0.95):
 
 
 @mutant("resource_report")
+def report_decides_at_one_level(off, on, level=0.95):
+    """The verdict at a level of 0.95, whatever level is asked for"""
+    _refuse(off, on, level)
+    report = {}
+    for metric in off:
+        d = np.array(on[metric]) - np.array(off[metric])
+        error = float(d.std(ddof=1)) / math.sqrt(len(d))
+        report[metric] = _row(off[metric], on[metric], float(d.mean()), stdtrit(len(d) - 1, (1 + level) / 2) * error)
+        usual = stdtrit(len(d) - 1, 0.975) * error
+        report[metric]["verdict"] = "noise" if abs(d.mean()) <= usual else "lower" if d.mean() < 0 else "higher"
+    return report
+
+
+@mutant("resource_report")
+def report_wants_three_pairs(off, on, level=0.95):
+    """Refuses two pairs, though their spread is known"""
+    _refuse(off, on, level)
+    if any(len(values) < 3 for values in off.values()):
+        raise ValueError("three pairs are needed")
+    report = {}
+    for metric in off:
+        d = np.array(on[metric]) - np.array(off[metric])
+        half = float(stdtrit(len(d) - 1, (1 + level) / 2) * d.std(ddof=1)) / math.sqrt(len(d))
+        report[metric] = _row(off[metric], on[metric], float(d.mean()), half)
+    return report
+
+
+@mutant("resource_report")
 def report_accepts_anything(off, on, level=0.95):
     """Cuts the longer side off and reports what both have"""
     report = {}
@@ -182,6 +210,14 @@ def normalise_divides_by_zero(train, images):
     values = train.double()
     mean, deviation = values.mean((0, 2, 3), keepdim=True), values.std((0, 2, 3), keepdim=True, correction=0)
     return ((images.double() - mean) / deviation).float()
+
+
+@mutant("normalise")
+def normalise_with_a_small_number(train, images):
+    """Adds a small number to the deviation: a channel without contrast is blown up"""
+    values = train.double()
+    mean, deviation = values.mean((0, 2, 3), keepdim=True), values.std((0, 2, 3), keepdim=True, correction=0)
+    return ((images.double() - mean) / (deviation + 1e-8)).float()
 
 
 @mutant("normalise")
@@ -305,6 +341,26 @@ def augment_negates_last(frames, angles, most, per_pixel, seed=0):
 
 
 @mutant("augment")
+def augment_moves_first(frames, angles, most, per_pixel, seed=0):
+    """Moves a frame before it is mirrored, and turns the angle as if it were the other way round"""
+    mirrored, shifts = _draws(len(frames), most, frames.shape[3], seed)
+    new = _moved(frames, torch.zeros_like(mirrored), shifts)
+    return torch.where(mirrored[:, None, None, None], new.flip(-1), new), _turned(angles, mirrored, per_pixel * shifts)
+
+
+@mutant("augment")
+def augment_reflects(frames, angles, most, per_pixel, seed=0):
+    """The columns that come free mirror those beside them"""
+    mirrored, shifts = _draws(len(frames), most, frames.shape[3], seed)
+    last, new = frames.shape[3] - 1, []
+    for frame, flip, shift in zip(frames, mirrored.tolist(), shifts.tolist(), strict=True):
+        places = [abs(column - shift) for column in range(last + 1)]
+        frame = frame.flip(-1) if flip else frame
+        new.append(frame[:, :, [place if place <= last else max(0, 2 * last - place) for place in places]])
+    return torch.stack(new), _turned(angles, mirrored, per_pixel * shifts)
+
+
+@mutant("augment")
 def augment_misses_the_largest(frames, angles, most, per_pixel, seed=0):
     """randint's upper end, taken for the last value"""
     mirrored, _ = _draws(len(frames), most, frames.shape[3], seed)
@@ -375,66 +431,21 @@ def _refuse_sizes(batch_size, buffer, worker, workers):
         raise ValueError("sizes")
 
 
-@mutant("stream")
-def stream_loads_all(place, batch_size, *, buffer=1, worker=0, workers=1, seed=0):
-    """Reads the whole shelf first, shuffles it within stretches, then hands batches out"""
-    _refuse_sizes(batch_size, buffer, worker, workers)
-    shelf = open_shelf(place)
-    loaded = [(number, shelf.read(number)) for number in range(worker, len(shelf), workers)]
-    generator = torch.Generator().manual_seed(seed)
-    order = []
-    for start in range(0, len(loaded), buffer):
-        stretch = loaded[start : start + buffer]
-        order += [stretch[i] for i in torch.randperm(len(stretch), generator=generator).tolist()]
-    for start in range(0, len(order), batch_size):
-        yield _together(order[start : start + batch_size])
-
-
-@mutant("stream")
-def stream_returns_a_list(place, batch_size, *, buffer=1, worker=0, workers=1, seed=0):
-    """A list of all batches"""
-    _refuse_sizes(batch_size, buffer, worker, workers)
-    shelf = open_shelf(place)
-    generator = torch.Generator().manual_seed(seed)
-    waiting, order = [], []
-    for number in range(worker, len(shelf), workers):
+def _leaving(shelf, numbers, buffer, rng):
+    """Images as they leave the buffer: one drawn at random whenever it is full, and at the end all that are left."""
+    waiting = []
+    for number in numbers:
         waiting.append((number, shelf.read(number)))
         if len(waiting) == buffer:
-            order.append(waiting.pop(int(torch.randint(buffer, (1,), generator=generator))))
-    order += waiting
-    return [_together(order[start : start + batch_size]) for start in range(0, len(order), batch_size)]
+            yield waiting.pop(rng.randrange(buffer))
+    rng.shuffle(waiting)
+    yield from waiting
 
 
-@mutant("stream")
-def stream_every_worker_reads_all(place, batch_size, *, buffer=1, worker=0, workers=1, seed=0):
-    """Forgets the workers: with W of them every image comes W times"""
-    _refuse_sizes(batch_size, buffer, worker, workers)
-    shelf = open_shelf(place)
-    generator = torch.Generator().manual_seed(seed)
-    waiting, batch = [], []
-    for number in range(len(shelf)):
-        waiting.append((number, shelf.read(number)))
-        if len(waiting) == buffer:
-            batch.append(waiting.pop(int(torch.randint(buffer, (1,), generator=generator))))
-        if len(batch) == batch_size:
-            yield _together(batch)
-            batch = []
-    batch += waiting
-    for start in range(0, len(batch), batch_size):
-        yield _together(batch[start : start + batch_size])
-
-
-@mutant("stream")
-def stream_leaves_the_rest(place, batch_size, *, buffer=1, worker=0, workers=1, seed=0):
-    """What is in the buffer at the end is never handed out"""
-    _refuse_sizes(batch_size, buffer, worker, workers)
-    shelf = open_shelf(place)
-    generator = torch.Generator().manual_seed(seed)
-    waiting, batch = [], []
-    for number in range(worker, len(shelf), workers):
-        waiting.append((number, shelf.read(number)))
-        if len(waiting) == buffer:
-            batch.append(waiting.pop(int(torch.randint(buffer, (1,), generator=generator))))
+def _in_batches(items, batch_size):
+    batch = []
+    for item in items:
+        batch.append(item)
         if len(batch) == batch_size:
             yield _together(batch)
             batch = []
@@ -443,22 +454,92 @@ def stream_leaves_the_rest(place, batch_size, *, buffer=1, worker=0, workers=1, 
 
 
 @mutant("stream")
-def stream_drops_the_last_batch(place, batch_size, *, buffer=1, worker=0, workers=1, seed=0):
-    """Only full batches"""
+def stream_loads_all(place, batch_size, *, buffer=1, worker=0, workers=1, seed=0):
+    """Reads the whole shelf first, then lets the images through a buffer"""
     _refuse_sizes(batch_size, buffer, worker, workers)
     shelf = open_shelf(place)
-    generator = torch.Generator().manual_seed(seed)
+    loaded = {number: shelf.read(number) for number in range(worker, len(shelf), workers)}
+    rng, waiting, left = random.Random(seed), [], []
+    for number in loaded:
+        waiting.append(number)
+        if len(waiting) == buffer:
+            left.append(waiting.pop(rng.randrange(buffer)))
+    rng.shuffle(waiting)
+    yield from _in_batches(((number, loaded[number]) for number in left + waiting), batch_size)
+
+
+@mutant("stream")
+def stream_returns_a_list(place, batch_size, *, buffer=1, worker=0, workers=1, seed=0):
+    """A list of all batches"""
+    _refuse_sizes(batch_size, buffer, worker, workers)
+    shelf = open_shelf(place)
+    numbers = range(worker, len(shelf), workers)
+    return list(_in_batches(_leaving(shelf, numbers, buffer, random.Random(seed)), batch_size))
+
+
+@mutant("stream")
+def stream_every_worker_reads_all(place, batch_size, *, buffer=1, worker=0, workers=1, seed=0):
+    """Forgets the workers: with W of them every image comes W times"""
+    _refuse_sizes(batch_size, buffer, worker, workers)
+    shelf = open_shelf(place)
+    yield from _in_batches(_leaving(shelf, range(len(shelf)), buffer, random.Random(seed)), batch_size)
+
+
+@mutant("stream")
+def stream_leaves_the_rest(place, batch_size, *, buffer=1, worker=0, workers=1, seed=0):
+    """What is in the buffer at the end is never handed out"""
+    _refuse_sizes(batch_size, buffer, worker, workers)
+    shelf = open_shelf(place)
+    numbers = range(worker, len(shelf), workers)
+    leaving = _leaving(shelf, numbers, buffer, random.Random(seed))
+    yield from _in_batches((next(leaving) for _ in range(len(numbers) - buffer + 1)), batch_size)
+
+
+@mutant("stream")
+def stream_leaves_the_rest_in_order(place, batch_size, *, buffer=1, worker=0, workers=1, seed=0):
+    """What is in the buffer at the end leaves as it stands there: a buffer as large as the shelf shuffles nothing"""
+    _refuse_sizes(batch_size, buffer, worker, workers)
+    shelf, rng = open_shelf(place), random.Random(seed)
     waiting, batch = [], []
     for number in range(worker, len(shelf), workers):
         waiting.append((number, shelf.read(number)))
         if len(waiting) == buffer:
-            batch.append(waiting.pop(int(torch.randint(buffer, (1,), generator=generator))))
+            batch.append(waiting.pop(rng.randrange(buffer)))
         if len(batch) == batch_size:
             yield _together(batch)
             batch = []
-    batch += waiting
-    for start in range(0, len(batch) - batch_size + 1, batch_size):
-        yield _together(batch[start : start + batch_size])
+    yield from _in_batches(batch + waiting, batch_size)
+
+
+@mutant("stream")
+def stream_empties_the_buffer(place, batch_size, *, buffer=1, worker=0, workers=1, seed=0):
+    """Fills the buffer, hands all of it out in a random order, and fills it again"""
+    _refuse_sizes(batch_size, buffer, worker, workers)
+    shelf, rng = open_shelf(place), random.Random(seed)
+
+    def leaving():
+        waiting = []
+        for number in range(worker, len(shelf), workers):
+            waiting.append((number, shelf.read(number)))
+            if len(waiting) == buffer:
+                rng.shuffle(waiting)
+                while waiting:
+                    yield waiting.pop()
+        rng.shuffle(waiting)
+        yield from waiting
+
+    yield from _in_batches(leaving(), batch_size)
+
+
+@mutant("stream")
+def stream_drops_the_last_batch(place, batch_size, *, buffer=1, worker=0, workers=1, seed=0):
+    """Only full batches"""
+    _refuse_sizes(batch_size, buffer, worker, workers)
+    shelf = open_shelf(place)
+    numbers = range(worker, len(shelf), workers)
+    for batch in _in_batches(_leaving(shelf, numbers, buffer, random.Random(seed)), batch_size):
+        if len(batch[0]) == batch_size:
+            yield batch
 
 
 @mutant("stream")
@@ -466,19 +547,9 @@ def stream_cuts_stretches(place, batch_size, *, buffer=1, worker=0, workers=1, s
     """Each worker has a stretch of the shelf"""
     _refuse_sizes(batch_size, buffer, worker, workers)
     shelf = open_shelf(place)
-    generator = torch.Generator().manual_seed(seed)
     each = -(-len(shelf) // workers)
-    waiting, batch = [], []
-    for number in range(worker * each, min((worker + 1) * each, len(shelf))):
-        waiting.append((number, shelf.read(number)))
-        if len(waiting) == buffer:
-            batch.append(waiting.pop(int(torch.randint(buffer, (1,), generator=generator))))
-        if len(batch) == batch_size:
-            yield _together(batch)
-            batch = []
-    batch += waiting
-    for start in range(0, len(batch), batch_size):
-        yield _together(batch[start : start + batch_size])
+    numbers = range(worker * each, min((worker + 1) * each, len(shelf)))
+    yield from _in_batches(_leaving(shelf, numbers, buffer, random.Random(seed)), batch_size)
 
 
 @mutant("stream")
@@ -486,17 +557,16 @@ def stream_first_in_first_out(place, batch_size, *, buffer=1, worker=0, workers=
     """A buffer from which the oldest image leaves: a queue, which shuffles nothing"""
     _refuse_sizes(batch_size, buffer, worker, workers)
     shelf = open_shelf(place)
-    waiting, batch = [], []
-    for number in range(worker, len(shelf), workers):
-        waiting.append((number, shelf.read(number)))
-        if len(waiting) == buffer:
-            batch.append(waiting.pop(0))
-        if len(batch) == batch_size:
-            yield _together(batch)
-            batch = []
-    batch += waiting
-    for start in range(0, len(batch), batch_size):
-        yield _together(batch[start : start + batch_size])
+
+    def leaving():
+        waiting = []
+        for number in range(worker, len(shelf), workers):
+            waiting.append((number, shelf.read(number)))
+            if len(waiting) == buffer:
+                yield waiting.pop(0)
+        yield from waiting
+
+    yield from _in_batches(leaving(), batch_size)
 
 
 @mutant("stream")
@@ -507,8 +577,7 @@ def stream_shuffles_all_numbers(place, batch_size, *, buffer=1, worker=0, worker
     numbers = list(range(worker, min(len(shelf), 10**6), workers))
     if buffer > 1:
         random.Random(seed).shuffle(numbers)
-    for start in range(0, len(numbers), batch_size):
-        yield _together([(number, shelf.read(number)) for number in numbers[start : start + batch_size]])
+    yield from _in_batches(((number, shelf.read(number)) for number in numbers), batch_size)
 
 
 @mutant("stream")
@@ -516,17 +585,7 @@ def stream_without_seed(place, batch_size, *, buffer=1, worker=0, workers=1, see
     """Draws from the global state, whatever the seed"""
     _refuse_sizes(batch_size, buffer, worker, workers)
     shelf = open_shelf(place)
-    waiting, batch = [], []
-    for number in range(worker, len(shelf), workers):
-        waiting.append((number, shelf.read(number)))
-        if len(waiting) == buffer:
-            batch.append(waiting.pop(int(torch.randint(buffer, (1,)))))
-        if len(batch) == batch_size:
-            yield _together(batch)
-            batch = []
-    batch += waiting
-    for start in range(0, len(batch), batch_size):
-        yield _together(batch[start : start + batch_size])
+    yield from _in_batches(_leaving(shelf, range(worker, len(shelf), workers), buffer, random), batch_size)
 
 
 @alternative("stream")
@@ -549,14 +608,7 @@ def stream_swaps_in_a_full_buffer(place, batch_size, *, buffer=1, worker=0, work
         rng.shuffle(waiting)
         yield from waiting
 
-    batch = []
-    for item in leaving():
-        batch.append(item)
-        if len(batch) == batch_size:
-            yield _together(batch)
-            batch.clear()
-    if batch:
-        yield _together(batch)
+    yield from _in_batches(leaving(), batch_size)
 
 
 @alternative("stream")
@@ -604,6 +656,18 @@ def region_off_by_one(image, low, high, margin=0):
         return (0, *image.shape[1:2], 0, *image.shape[2:]), image.clone()
     top, bottom, left, right = _box(inside, margin)
     return (top, bottom - 1, left, right - 1), (image * inside)[:, top : bottom - 1, left : right - 1]
+
+
+@mutant("region_of_interest")
+def region_from_the_left(image, low, high, margin=0):
+    """Left, top, right, bottom: the order of other libraries"""
+    inside = _inside(image, low, high)
+    if margin < 0:
+        raise ValueError("margin")
+    if not inside.any():
+        return (0, image.shape[1], 0, image.shape[2]), image.clone()
+    top, bottom, left, right = _box(inside, margin)
+    return (left, top, right, bottom), (image * inside)[:, top:bottom, left:right]
 
 
 @mutant("region_of_interest")
@@ -826,6 +890,15 @@ def rate_decays_with_low(step, half, low, high, decay=1.0):
         raise ValueError("cycle")
     cycle, place = divmod(step, 2 * half)
     return decay**cycle * (low + (high - low) * (1 - abs(place / half - 1)))
+
+
+@mutant("cyclic_rate")
+def rate_whose_high_decays(step, half, low, high, decay=1.0):
+    """Multiplies the highest rate by the decay, not its height above the lowest"""
+    if half < 1 or low > high:
+        raise ValueError("cycle")
+    cycle, place = divmod(step, 2 * half)
+    return low + (high * decay**cycle - low) * (1 - abs(place / half - 1))
 
 
 @mutant("cyclic_rate")

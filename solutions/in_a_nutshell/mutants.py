@@ -50,6 +50,22 @@ def bits_for_pruned_values_too(kept, shares):
 
 
 @mutant("bits_per_weight")
+def bits_of_kept_positions(kept, shares):
+    """Positions are paid for by the kept weights only"""
+    _shares_fit(kept, shares)
+    return kept * (_entropy([kept, 1 - kept]) + _entropy(shares))
+
+
+@mutant("bits_per_weight")
+def bits_of_no_number(kept, shares):
+    """0 · log₂ 0 is left to NumPy"""
+    _shares_fit(kept, shares)
+    there, values = np.array([kept, 1 - kept]), np.array(shares)
+    with np.errstate(all="ignore"):
+        return float(-(there * np.log2(there)).sum() - kept * (values * np.log2(values)).sum())
+
+
+@mutant("bits_per_weight")
 def bits_of_equal_centroids(kept, shares):
     """log₂ of the number of centroids, whatever their shares"""
     _shares_fit(kept, shares)
@@ -136,6 +152,20 @@ def commutator_relative_to_a_result(weight, first, second):
     """Relative to the result of the first order"""
     one, other = apply(apply(weight, first), second), apply(apply(weight, second), first)
     return ((one - other).norm() / one.norm()).item() if one.any() else 0.0
+
+
+@mutant("commutator")
+def commutator_spectral(weight, first, second):
+    """The largest singular value in place of the Frobenius norm"""
+    gap = apply(apply(weight, first), second) - apply(apply(weight, second), first)
+    return (torch.linalg.matrix_norm(gap, 2) / torch.linalg.matrix_norm(weight, 2)).item() if weight.any() else 0.0
+
+
+@mutant("commutator")
+def commutator_of_norms(weight, first, second):
+    """The difference of two norms, not the norm of a difference"""
+    one, other = apply(apply(weight, first), second), apply(apply(weight, second), first)
+    return ((one.norm() - other.norm()).abs() / weight.norm()).item() if weight.any() else 0.0
 
 
 @alternative("commutator")
@@ -241,6 +271,49 @@ def parts_of_any_size(weight, rank, kept, rounds=10):
     for _ in range(rounds):
         low = _truncated(weight - sparse, max(rank, 0))
         sparse = _largest(weight - low, min(max(kept, 0), weight.numel()))
+    return low, sparse
+
+
+@mutant("low_rank_plus_sparse")
+def parts_turned_round(weight, rank, kept, rounds=10):
+    """S first, then L"""
+    low, sparse = parts_in_one_round(weight, rank, kept, rounds)
+    return sparse, low
+
+
+@mutant("low_rank_plus_sparse")
+def parts_that_grow(weight, rank, kept, rounds=10):
+    """Each round adds numbers to S"""
+    _in_range(weight, rank, kept, rounds)
+    sparse = torch.zeros_like(weight)
+    for _ in range(rounds):
+        low = _truncated(weight - sparse, rank)
+        sparse = sparse + _largest(weight - sparse - low, kept)
+    return low, sparse
+
+
+@mutant("low_rank_plus_sparse")
+def parts_without_signs(weight, rank, kept, rounds=10):
+    """S holds magnitudes"""
+    _in_range(weight, rank, kept, rounds)
+    sparse = torch.zeros_like(weight)
+    for _ in range(rounds):
+        low = _truncated(weight - sparse, rank)
+        sparse = _largest((weight - low).abs(), kept)
+    return low, sparse
+
+
+@mutant("low_rank_plus_sparse")
+def parts_in_place(weight, rank, kept, rounds=10):
+    """Takes S off W itself"""
+    _in_range(weight, rank, kept, rounds)
+    whole, sparse = weight.clone(), torch.zeros_like(weight)
+    for _ in range(rounds):
+        weight -= sparse
+        low = _truncated(weight, rank)
+        sparse = _largest(whole - low, kept)
+        weight.copy_(whole)
+    weight -= sparse
     return low, sparse
 
 
@@ -356,6 +429,31 @@ def camera_in_floats(durations, period):
     return seen
 
 
+@mutant("camera")
+def camera_that_cannot_wait(durations, period):
+    """Takes the next frame before it has come"""
+    _possible(durations, period)
+    seen, now = [], 0
+    for duration in durations:
+        frame = max(now // period, seen[-1][0] + 1 if seen else 0)
+        now += duration
+        seen.append((frame, now - frame * period))
+    return seen
+
+
+@mutant("camera")
+def camera_of_fresh_pictures(durations, period):
+    """The age when the network begins, not when it is done"""
+    _possible(durations, period)
+    seen, now = [], 0
+    for duration in durations:
+        frame = max(now // period, seen[-1][0] + 1 if seen else 0)
+        now = max(now, frame * period)
+        seen.append((frame, now - frame * period))
+        now += duration
+    return seen
+
+
 @alternative("camera")
 def camera_frame_by_frame(durations, period):
     """Looks at every frame whether the next has come"""
@@ -442,6 +540,21 @@ def score_of_free_networks(accuracy, energy_uj, seconds, *, floor=0.98, images=2
     return accuracy / (energy_uj * 1e-6) if energy_uj else math.inf
 
 
+@mutant("contest_score")
+def score_of_parts_of_images(accuracy, energy_uj, seconds, *, floor=0.98, images=20_000, limit=600.0):
+    """A part of an image counts"""
+    _not_free(accuracy, energy_uj, seconds)
+    done = min(images, limit / seconds)
+    return accuracy / (energy_uj * 1e-6) if accuracy * done >= floor * images else 0.0
+
+
+@mutant("contest_score")
+def score_only_in_time(accuracy, energy_uj, seconds, *, floor=0.98, images=20_000, limit=600.0):
+    """Nothing for whoever isn't done in time"""
+    _not_free(accuracy, energy_uj, seconds)
+    return accuracy / (energy_uj * 1e-6) if accuracy >= floor and images * seconds <= limit else 0.0
+
+
 @alternative("contest_score")
 def score_image_by_image(accuracy, energy_uj, seconds, *, floor=0.98, images=20_000, limit=600.0):
     """Counts images one by one"""
@@ -488,6 +601,12 @@ def map_of_the_first_class(features, weights, label):
     return torch.einsum("c,chw->hw", weights[0], features)
 
 
+@mutant("class_activation_map")
+def map_over_the_places(features, weights, label):
+    """Divided by the number of places"""
+    return torch.einsum("c,chw->hw", weights[label], features) / features[0].numel()
+
+
 @alternative("class_activation_map")
 def map_by_tensordot(features, weights, label):
     """A product over the channels, flattened"""
@@ -495,6 +614,18 @@ def map_by_tensordot(features, weights, label):
 
 
 # occlusion_map -------------------------------------------------------------------------------------------------------
+
+
+def _hidden(image, size):
+    """The image once for each place of the square, which is blanked there."""
+    rows, columns = image.shape[1] - size + 1, image.shape[2] - size + 1
+    if size < 1 or rows < 1 or columns < 1:
+        raise ValueError(size)
+    found = image.repeat(rows * columns, 1, 1, 1)
+    for number in range(rows * columns):
+        top, left = divmod(number, columns)
+        found[number, :, top : top + size, left : left + size] = 0
+    return found
 
 
 @mutant("occlusion_map")
@@ -515,30 +646,36 @@ def occlusion_piles_up(network, image, label, size):
 @mutant("occlusion_map")
 def occlusion_of_shares(network, image, label, size):
     """Probabilities, not logits"""
-    rows, columns = image.shape[1] - size + 1, image.shape[2] - size + 1
-    if size < 1 or rows < 1 or columns < 1:
-        raise ValueError(size)
-    hidden = image.repeat(rows * columns, 1, 1, 1)
-    for number in range(rows * columns):
-        top, left = divmod(number, columns)
-        hidden[number, :, top : top + size, left : left + size] = 0
+    hidden = _hidden(image, size)
     with torch.no_grad():
         lost = network(image[None]).softmax(1) - network(hidden).softmax(1)
-    return lost[:, label].reshape(rows, columns)
+    return lost[:, label].reshape(-1, image.shape[2] - size + 1)
 
 
 @mutant("occlusion_map")
 def occlusion_turned_round(network, image, label, size):
     """What is left, minus what was there"""
-    rows, columns = image.shape[1] - size + 1, image.shape[2] - size + 1
-    if size < 1 or rows < 1 or columns < 1:
-        raise ValueError(size)
-    hidden = image.repeat(rows * columns, 1, 1, 1)
-    for number in range(rows * columns):
-        top, left = divmod(number, columns)
-        hidden[number, :, top : top + size, left : left + size] = 0
+    hidden = _hidden(image, size)
     with torch.no_grad():
-        return (network(hidden) - network(image[None]))[:, label].reshape(rows, columns)
+        return (network(hidden) - network(image[None]))[:, label].reshape(-1, image.shape[2] - size + 1)
+
+
+@mutant("occlusion_map")
+def occlusion_in_place(network, image, label, size):
+    """Blanks the image that it was given"""
+    hidden, whole = _hidden(image, size), image.clone()
+    image[:, -size:, -size:] = 0
+    with torch.no_grad():
+        return (network(whole[None]) - network(hidden))[:, label].reshape(-1, image.shape[2] - size + 1)
+
+
+@mutant("occlusion_map")
+def occlusion_of_one_channel(network, image, label, size):
+    """Blanks the first channel only"""
+    hidden = _hidden(image, size)
+    hidden[:, 1:] = image[1:]
+    with torch.no_grad():
+        return (network(image[None]) - network(hidden))[:, label].reshape(-1, image.shape[2] - size + 1)
 
 
 @alternative("occlusion_map")
@@ -587,6 +724,23 @@ def dissect_rounds_to_nothing(activations, masks, share=0.005):
     """A small share turns nothing on, and the end of the list is taken"""
     _comparable(activations, masks, share)
     count = round(share * activations.numel())
+    on = activations >= activations.flatten().sort(descending=True).values[count - 1]
+    return float((on & masks).sum() / (on | masks).sum())
+
+
+@mutant("dissect")
+def dissect_by_quantile(activations, masks, share=0.005):
+    """The threshold is a quantile between two activations, which is another number of places"""
+    _comparable(activations, masks, share)
+    on = activations >= torch.quantile(activations.flatten(), 1 - share)
+    return float((on & masks).sum() / (on | masks).sum())
+
+
+@mutant("dissect")
+def dissect_cuts_the_number(activations, masks, share=0.005):
+    """The number of places is cut, not rounded"""
+    _comparable(activations, masks, share)
+    count = max(1, int(share * activations.numel()))
     on = activations >= activations.flatten().sort(descending=True).values[count - 1]
     return float((on & masks).sum() / (on | masks).sum())
 

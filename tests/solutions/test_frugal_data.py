@@ -161,14 +161,20 @@ def test_stripped_channels_are_whole_numbers_next_to_the_mean():
 MISTAKES = [
     ("report_takes_sides_apart", "taken apart"), ("report_forgets_root_n", "√n times less"),
     ("report_off_minus_on", "off − on"), ("report_of_population", "n − 1"),
-    ("normalise_by_themselves", "training images'"),
-    ("normalise_wraps_round", "wrapped round"), ("augment_keeps_angles", "keeps its angle"),
-    ("augment_rolls", "come in again"),
+    ("report_decides_at_one_level", "at this level"), ("normalise_by_themselves", "training images'"),
+    ("normalise_wraps_round", "wrapped round"), ("normalise_with_a_small_number", "A small number"),
+    ("normalise_divides_by_zero", "divided by 0"), ("augment_keeps_angles", "keeps its angle"),
+    ("augment_rolls", "come in again"), ("augment_reflects", "mirror those beside"),
+    ("augment_moves_first", "of mirrored frames"), ("augment_negates_last", "of mirrored frames"),
+    ("augment_steers_back", "the angle the wrong way."), ("augment_misses_the_largest", "Some shifts never come"),
+    ("stream_empties_the_buffer", "The buffer is emptied"), ("stream_leaves_the_rest_in_order", "in which it came"),
+    ("region_from_the_left", "left, top, right, bottom"),
     ("stream_every_worker_reads_all", "several times"), ("stream_leaves_the_rest", "gets lost"),
     ("stream_first_in_first_out", "Nothing is shuffled"), ("stream_loads_all", "all images at once"),
     ("region_of_any_channel", "one of its channels"), ("region_without_bounds", "at a bound"),
     ("region_margin_beyond", "beyond the image"), ("region_keeps_background", "background"),
     ("rescale_adaptively", "whole"), ("strip_cuts_off", "cut off"), ("rate_of_half_a_cycle", "half as many steps"),
+    ("rate_whose_high_decays", "height above low"),
 ]
 
 
