@@ -37,6 +37,8 @@ UNIT = Unit(
 )
 
 EXACT = 1e-6  # tolerance where sums may run in another order
+NOT_A_NUMBER = ("ln 0 is minus infinity, and 0 times that is NaN; so is 0 / 0, where all exponentials of an image are "
+                "too small for a float.")
 EXTREME = ((4e3, 0.0, -4e3), (-9e4, -9e4, -9e4), (3e4, 3e4, 0.0))  # whose exponentials don't fit into a float
 
 
@@ -74,6 +76,7 @@ def entropy_runs_from_nothing_to_the_logarithm(learner, reference, rng):
                  causes={cause: torch.full((5,), value) for cause, value in ends.items()},
                  next_step="Seven equal shares: work −Σ p ln p out by hand.")
     expect.close(found[0], torch.zeros(5), "the entropies at a very low temperature", atol=1e-6,
+                 cause=NOT_A_NUMBER if bool(found[0].isnan().any()) else "",
                  next_step="What is p·ln p for p = 1, and where p is nearly 0?")
     rises = all(bool((later >= earlier - 1e-9).all()) for earlier, later in itertools.pairwise(found))
     expect.that(rises, "entropies that never fall as the temperature rises", "some that fall",
@@ -89,7 +92,7 @@ def large_logits_are_no_trouble(learner, reference, rng):
         probabilities, entropies = _softened(learner, logits, temperature)
         expect.that(bool(probabilities.isfinite().all() and entropies.isfinite().all()), "finite numbers",
                     expect.show(torch.cat([probabilities, entropies[:, None]], 1)),
-                    cause="exp(4000) doesn't fit into a float; and ln 0 is minus infinity, times 0 is NaN.",
+                    cause="exp(4000) doesn't fit into a float. " + NOT_A_NUMBER,
                     next_step="Which function of torch computes the logarithm of a softmax in one go?")
         _compare_softened(probabilities, entropies, logits, temperature, rng)
 
@@ -244,10 +247,12 @@ def _check_mimic(learner, student, teacher):
         "The mean runs over images and classes, where classes are added up, and the ½ is missing.":
             total / images / classes,
         "It is a sum over the images, not a mean.": total / 2,
+        "The mean runs over the classes and the sum over the images; it is the other way round.": total / 2 / classes,
         "A shift of all logits of an image is left out: its mean is subtracted.":
             float((away - away.mean(1, keepdim=True)).square().sum()) / 2 / images,
         "Probabilities are compared, not logits.": float(((p - q) ** 2).sum()) / 2 / images,
         "Distances are compared without a square.": float((student - teacher).norm(dim=1).mean()),
+        "Half the distances are averaged; they aren't squared.": float((student - teacher).norm(dim=1).mean()) / 2,
         "Differences without their squares are added up.": float((student - teacher).abs().sum()) / 2 / images,
     }, next_step="Take a batch of one image with two classes, and work it out by hand.")
 
@@ -269,7 +274,8 @@ def nothing_is_left_to_learn_at_the_teacher(learner, reference, rng):
     for student in (teacher, teacher + 3):
         got = _pull(learner, student, teacher, labels, 3.0, 1.0)
         expect.close(got, torch.zeros(4, 6), "the gradient where the student says what its teacher says", atol=1e-7,
-                     cause="Teacher and student are softened differently, or labels count although soft_weight is 1.",
+                     cause="Teacher and student are softened differently, labels count although soft_weight is 1, or "
+                           "it isn't a cross-entropy of their probabilities.",
                      next_step="At which temperature are the teacher's probabilities taken, at which the student's?")
 
 
@@ -337,7 +343,8 @@ def distillation_of_large_logits(learner, reference, rng):
         got = _pull(learner, student, teacher, torch.tensor([0, 1, 2]), temperature, 0.5)
         want = _formula_pull(student, teacher, torch.tensor([0, 1, 2]), temperature, 0.5)
         expect.close(got, want, f"the gradient for logits in the thousands, T = {temperature:g}", rtol=1e-4, atol=1e-6,
-                     cause="A softmax followed by a logarithm: ln 0 is minus infinity.",
+                     cause="" if bool(got.isfinite().all()) else
+                     "A softmax followed by a logarithm: ln 0 is minus infinity.",
                      next_step="Which function of torch computes the logarithm of a softmax in one go?")
 
 
@@ -367,9 +374,11 @@ def _check_pull(learner, student, teacher, labels, temperature, weight):
                  atol=1e-7, causes={
                      "T² is missing.": weight / temperature**2 * soft + (1 - weight) * hard,
                      "T stands where T² should.": weight / temperature * soft + (1 - weight) * hard,
+                     "It is divided by T², not multiplied.": weight / temperature**4 * soft + (1 - weight) * hard,
                      "T² multiplies the labels' part, too.": weight * soft + temperature**2 * (1 - weight) * hard,
                      "The weights are swapped.": (1 - weight) * soft + weight * hard,
                      "The labels' part is not weighted by 1 − w.": weight * soft + hard,
+                     "Neither part is weighted.": soft + hard,
                      "The teacher is softened, the student isn't.": at_one + (1 - weight) * hard,
                      "The student is softened, the teacher isn't.": weight * softer + (1 - weight) * hard,
                      "The labels are compared at temperature T; they are at 1.": weight * soft + (1 - weight) * other,
@@ -380,6 +389,10 @@ def _check_pull(learner, student, teacher, labels, temperature, weight):
                      "The soft part is a mean over the classes, too.": weight / classes * soft + (1 - weight) * hard,
                      "The divergence is taken the other way round, from the student to the teacher.":
                          _reverse_pull(student, teacher, temperature, weight) + (1 - weight) * hard,
+                     "kl_div is given the student's probabilities; it takes their logarithms.":
+                         _pull_without_logarithm(student, teacher, temperature, weight) + (1 - weight) * hard,
+                     "cross_entropy is given the student's probabilities; it takes logits and softens them itself.":
+                         _pull_softened_twice(student, teacher, temperature, weight) + (1 - weight) * hard,
                      "It is a sum over the images, not a mean.": images * want,
                  }, next_step="Set soft_weight to 0, then to 1: which of the two parts is off?")
 
@@ -388,6 +401,19 @@ def _reverse_pull(student, teacher, temperature, weight) -> Tensor:
     """Of Σ q (ln q − ln p), the divergence from the student's side."""
     q = _softmax(student, temperature)
     apart = _log_softmax(student, temperature) - _log_softmax(teacher, temperature)
+    return weight * temperature * q * (apart - (q * apart).sum(1, keepdim=True)) / len(student)
+
+
+def _pull_without_logarithm(student, teacher, temperature, weight) -> Tensor:
+    """Of Σ p (ln p − q), what kl_div makes of probabilities."""
+    q, p = _softmax(student, temperature), _softmax(teacher, temperature)
+    return -weight * temperature * q * (p - (p * q).sum(1, keepdim=True)) / len(student)
+
+
+def _pull_softened_twice(student, teacher, temperature, weight) -> Tensor:
+    """Of the cross-entropy of p with the softmax of q."""
+    q, p = _softmax(student, temperature), _softmax(teacher, temperature)
+    apart = _softmax(q, 1.0) - p
     return weight * temperature * q * (apart - (q * apart).sum(1, keepdim=True)) / len(student)
 
 
@@ -414,7 +440,9 @@ def _check_distillation(learner, rng, shape, temperature, weight):
                      "T stands where T² should.": weight * temperature * soft + (1 - weight) * hard,
                      "T² multiplies the labels' part, too.": square * (weight * soft + (1 - weight) * hard),
                      "The weights are swapped.": (1 - weight) * square * soft + weight * hard,
+                     "It is divided by T², not multiplied.": weight / square * soft + (1 - weight) * hard,
                      "The labels' part is not weighted by 1 − w.": weight * square * soft + hard,
+                     "Neither part is weighted.": square * soft + hard,
                      "The labels are compared at temperature T; they are at 1.":
                          weight * square * soft + (1 - weight) * changes(temperature, truth)[0],
                      "The soft part is a mean over the classes, too.":
@@ -512,6 +540,9 @@ def _check_hint(learner, rng, *sizes):
         "The mean runs over everything, and the ½ is missing.": 2 * images * want / hint.numel(),
         "The kernel is turned over; a convolution layer doesn't do that.": half(flipped) / images,
         "Distances are compared without a square.": float((hint - line.relu()).flatten(1).norm(dim=1).mean()) / 2,
+        "Differences are added up without their squares.": float((hint - line.relu()).abs().sum()) / 2 / images,
+        "The bias is added behind the ReLU.":
+            half(functional.conv2d(guided, kernel).relu() + bias[:, None, None]) / images,
     }
     expect.close(got, want, f"the loss for a hint {tuple(hint.shape)} and a guided layer {tuple(guided.shape)}",
                  rtol=1e-5, causes=causes, next_step="Compute the guess first and compare its shape with the hint's; "
@@ -553,7 +584,8 @@ def a_geometric_mean_is_a_veto(learner, reference, rng):
     expect.that(0.49 < arithmetic < 0.51, "a third class of about a half, by the arithmetic mean", f"{arithmetic:.4g}",
                 cause=_mean_mistake(logits, arithmetic), next_step="Average probabilities, not logits.")
     expect.that(geometric < 1e-6, "a third class of nearly 0, by the geometric mean", f"{geometric:.4g}",
-                cause="That is an arithmetic mean." if geometric > 0.4 else "",
+                cause="That is an arithmetic mean." if geometric > 0.4 else
+                "Something keeps small probabilities from being smaller: a number added to them, or a bound.",
                 next_step="√(a·b) of nearly 0 and nearly 1: what is it?")
 
 
@@ -609,7 +641,8 @@ def no_compromise_is_closer(learner, reference, rng):
 def _mean_mistake(logits: Tensor, got: float) -> str:
     """The mistake behind a third class that isn't about a half: empty if unknown."""
     of_logits = float(_softmax(logits.mean(0), 1)[0, 2])
-    return "The logits are averaged, not the probabilities." if math.isclose(got, of_logits, abs_tol=1e-6) else ""
+    known = math.isclose(got, of_logits, abs_tol=1e-6)
+    return "That is the geometric mean; a mean of the logits gives it, too." if known else ""
 
 
 def _targets(learner, logits, temperature, mean) -> Tensor:
@@ -640,6 +673,9 @@ def _compare_targets(got, logits, temperature, mean):
                          _softmax(torch.stack([_log_softmax(member, 1) for member in logits]).exp().mean(0)
                                   .clamp_min(1e-300).log(), temperature),
                      "These are sums over the members, not means.": logs.exp().sum(0),
+                     **{f"{small:g} is added to the probabilities before the logarithm.":
+                        _softmax((logs.exp() + small).log().mean(0), 1.0) for small in (1e-6, 1e-8, 1e-10, 1e-12)
+                        if mean == "geometric"},
                      "The members' products are made to add up to 1 without the root.": _softmax(logs.sum(0), 1.0),
                  }, next_step="Two members, two classes: write all four probabilities down, then the mean.")
 
@@ -662,6 +698,8 @@ def the_right_images_are_counted(learner, reference, rng):
     dear = torch.tensor([[3.0, 1.0], [3.5, 1.0], [4.0, 1.0], [7.0, 1.0]])
     _check_bias(learner, dear, torch.tensor([0, 0, 0, 1]), (1,))  # three would be lost for one
     _check_bias(learner, torch.tensor([[0.0, 4.0], [0.0, 6.0], [2.0, 3.0]]), torch.tensor([0, 1, 0]), (1,))  # lower it
+    for logits, label in (([[5.0, 1.0], [3.0, 1.5], [4.0, 1.5]], 1), ([[0.0, 4.0], [0.0, 6.0], [0.0, 4.5]], 0)):
+        _check_bias(learner, torch.tensor(logits), torch.tensor([label] * 3), (1,))  # beyond all edges
 
 
 @check("unbias", weight=0.5)
@@ -754,13 +792,18 @@ def _bias_mistake(logits, labels, classes, bias, edges, tries) -> str:
         return "It lies on an edge, where two logits tie."
     if math.isclose(bias, float(away.mean()), abs_tol=1e-6) or math.isclose(bias, float(away.median()), abs_tol=1e-6):
         return "That is a mean or a median of distances; what counts is how many images change to right and to wrong."
+    if not any(edges[0] < one < edges[-1] for one in best) and bool(edges[0] <= bias <= edges[-1] or bias == 0):
+        return "The best bias lies below all edges or above them: there, too, is a place to try."
     if bias == 0 and max(best) < 0:
         return "Classes may also be too high: a bias can be below 0."
     if int((away < bias).sum()) == int(among.sum()):
         return "The classes are answered as often as they come, and that doesn't make the fewest mistakes."
     if bool(among.any()) and bias > max(best) and mistakes(among, bias) == min(mistakes(among, one) for one in tries):
         return "Only the images of the raised classes are counted; others are lost for them."
-    if abs(20 * bias - round(20 * bias)) < 1e-6:
+    own = away[among].unique()
+    if bool((((own[1:] + own[:-1]) / 2 - bias).abs() < 1e-6).any()):
+        return "Only images of the raised classes are asked where they change their answer; all others change it, too."
+    if abs(100 * bias - round(100 * bias)) < 1e-6:
         return "It seems to be one of a grid, and the best bias lies between its points, or beyond them."
     return ""
 

@@ -248,6 +248,31 @@ def distillation_by_kl_div_as_it_comes(student, teacher, labels, temperature=4.0
 
 
 @mutant("distillation_loss")
+def distillation_by_kl_div_of_probabilities(student, teacher, labels, temperature=4.0, soft_weight=0.9):
+    """kl_div without the logarithm of the student's probabilities"""
+    _sensible(temperature, soft_weight)
+    p, q = ((logits / temperature).softmax(1) for logits in (teacher.detach(), student))
+    soft = functional.kl_div(q, p, reduction="batchmean")
+    return soft_weight * temperature**2 * soft + (1 - soft_weight) * functional.cross_entropy(student, labels)
+
+
+@mutant("distillation_loss")
+def distillation_softened_twice(student, teacher, labels, temperature=4.0, soft_weight=0.9):
+    """Gives cross_entropy probabilities, which it softens once more"""
+    _sensible(temperature, soft_weight)
+    p, q = ((logits / temperature).softmax(1) for logits in (teacher.detach(), student))
+    soft = functional.cross_entropy(q, p)
+    return soft_weight * temperature**2 * soft + (1 - soft_weight) * functional.cross_entropy(student, labels)
+
+
+@mutant("distillation_loss")
+def distillation_divided_by_the_square(student, teacher, labels, temperature=4.0, soft_weight=0.9):
+    """Divides by T²"""
+    _sensible(temperature, soft_weight)
+    return _both(student, teacher, labels, temperature, soft_weight, 1 / temperature**2)
+
+
+@mutant("distillation_loss")
 def distillation_backwards(student, teacher, labels, temperature=4.0, soft_weight=0.9):
     """The divergence of the student's probabilities from the teacher's: the two are swapped"""
     _sensible(temperature, soft_weight)
@@ -369,6 +394,13 @@ def hint_without_bias(hint, guided, kernel, bias):
 
 
 @mutant("hint_loss")
+def hint_with_the_bias_behind(hint, guided, kernel, bias):
+    """Adds the bias after the ReLU"""
+    guess = _fits(functional.conv2d(guided, kernel).relu() + bias[:, None, None], hint)
+    return (hint.detach() - guess).square().sum() / (2 * len(hint))
+
+
+@mutant("hint_loss")
 def hint_of_distances(hint, guided, kernel, bias):
     """The norm without its square"""
     guess = _fits(functional.conv2d(guided, kernel, bias).relu(), hint)
@@ -433,6 +465,18 @@ def targets_by_products(logits, temperature=1.0, mean="arithmetic"):
         raise ValueError(mean)
     roots = p.prod(0) ** (1 / len(p))
     return roots / roots.sum(1, keepdim=True)
+
+
+@mutant("ensemble_targets")
+def targets_with_a_small_number(logits, temperature=1.0, mean="arithmetic"):
+    """Adds a small number before the logarithm, so that no member can rule a class out"""
+    _above_zero(temperature)
+    p = (logits / temperature).softmax(2)
+    if mean == "arithmetic":
+        return p.mean(0)
+    if mean != "geometric":
+        raise ValueError(mean)
+    return (p + 1e-12).log().mean(0).softmax(1)
 
 
 @mutant("ensemble_targets")
@@ -561,6 +605,20 @@ def bias_on_an_edge(logits, labels, classes):
     """Returns one of the edges themselves, where two logits tie"""
     _some(logits, classes)
     return min(_edges(logits, classes).tolist(), key=lambda bias: _wrong(logits, labels, classes, bias))
+
+
+@mutant("unbias")
+def bias_between_two_edges(logits, labels, classes):
+    """Tries 0 and the middle of any two neighbouring edges, and nothing below or above them all"""
+    _some(logits, classes)
+    return min([0.0, *_between(_edges(logits, classes))[1:-1]], key=lambda bias: _wrong(logits, labels, classes, bias))
+
+
+@mutant("unbias")
+def bias_on_a_fine_grid(logits, labels, classes):
+    """Tries a grid in steps of a hundredth"""
+    _some(logits, classes)
+    return min(np.linspace(-10, 10, 2001).tolist(), key=lambda bias: _wrong(logits, labels, classes, bias))
 
 
 @mutant("unbias")

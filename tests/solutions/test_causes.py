@@ -1,7 +1,5 @@
 """Mistakes that newcomers made get the cause that fits them, and a wrong kernel earns little."""
 
-import inspect
-
 import pytest
 import torch
 from torch import nn
@@ -13,23 +11,22 @@ from solutions.counting import reference as counting
 from solutions.low_rank import checks as low_rank_checks
 from solutions.low_rank import mutants as low_rank_mutants
 from solutions.low_rank import reference as low_rank
+from tests.solutions.mistakes import edited
+
+
+def _of(exercise):
+    """The checks and the reference of an exercise."""
+    return (counting_checks, counting) if hasattr(counting, exercise) else (low_rank_checks, low_rank)
 
 
 def _verdicts(exercise, wrong, include_hidden=False):
-    of_counting = hasattr(counting, exercise)
-    checks, reference = (counting_checks, counting) if of_counting else (low_rank_checks, low_rank)
+    checks, reference = _of(exercise)
     answer = Answer(exercise, wrong, right=False)
     return running.try_answer(answer, checks_of(checks), reference, include_hidden=include_hidden)
 
 
 def _edited(exercise, before, after):
-    """The reference with one piece of its code replaced."""
-    module = counting if hasattr(counting, exercise) else low_rank
-    source = inspect.getsource(getattr(module, exercise))
-    assert before in source
-    names = dict(vars(module))
-    exec(compile(source.replace(before, after), "edited", "exec"), names)
-    return names[exercise]
+    return edited(_of(exercise)[1], exercise, before, after)
 
 
 MISTAKES = [

@@ -1,6 +1,5 @@
 """Unit 11: its reference against other ways to the same numbers, and its checks against mistakes."""
 
-import inspect
 import math
 
 import numpy as np
@@ -20,6 +19,7 @@ from nutshell.explorers import soft_targets
 from nutshell.explorers import student_and_teacher as explorers
 from nutshell.wire import running
 from solutions.student_and_teacher import checks, mutants, reference
+from tests.solutions.mistakes import edited
 
 SIZES = st.tuples(st.integers(1, 7), st.integers(2, 9))
 SEEDS = st.integers(0, 1000)
@@ -171,17 +171,9 @@ def test_the_explorer_counts_what_the_check_counts(images, bias, seed):
 # Mistakes ------------------------------------------------------------------------------------------------------------
 
 
-def _verdicts(exercise, wrong):
-    return running.try_answer(Answer(exercise, wrong, right=False), checks_of(checks), reference, include_hidden=False)
-
-
-def _edited(exercise, before, after):
-    """The reference with one piece of its code replaced."""
-    source = inspect.getsource(getattr(reference, exercise))
-    assert before in source
-    names = dict(vars(reference))
-    exec(compile(source.replace(before, after), "edited", "exec"), names)
-    return names[exercise]
+def _verdicts(exercise, wrong, include_hidden=False):
+    answer = Answer(exercise, wrong, right=False)
+    return running.try_answer(answer, checks_of(checks), reference, include_hidden=include_hidden)
 
 
 MISTAKES = [
@@ -193,30 +185,41 @@ MISTAKES = [
     ("distillation_loss", "temperature**2 * soft", "temperature * soft", "T stands where T² should"),
     ("distillation_loss", "(student, labels)", "(student / temperature, labels)", "they are at 1"),
     ("distillation_loss", "(1 - soft_weight) * hard", "hard", "not weighted by 1 − w"),
+    ("distillation_loss", "soft_weight * temperature**2 * soft + (1 - soft_weight) * hard",
+     "temperature**2 * soft + hard", "Neither part is weighted"),
+    ("distillation_loss", "temperature**2 * soft", "soft / temperature**2", "divided by T²"),
+    ("distillation_loss", "cross_entropy(student / temperature, targets)",
+     "cross_entropy((student / temperature).softmax(1), targets)", "softens them itself"),
+    ("distillation_loss", "cross_entropy(student / temperature, targets)",
+     "kl_div((student / temperature).softmax(1), targets, reduction='batchmean')", "it takes their logarithms"),
+    ("hint_loss", ".square().sum()", ".abs().sum()", "without their squares"),
     ("hint_loss", "(guided, kernel, bias).relu()", "(guided, kernel, bias)", "ReLU after the regressor is missing"),
     ("hint_loss", "/ (2 * len(hint))", "/ 2", "sum over the images"),
     ("ensemble_targets", "(logits / temperature).softmax(2).mean(0)", "(logits.mean(0) / temperature).softmax(1)",
      "That is the other mean"),
+    ("ensemble_targets", "functional.log_softmax(logits / temperature, dim=2)",
+     "((logits / temperature).softmax(2) + 1e-12).log()", "small probabilities"),
     ("unbias", "won.argmax()", "won.argmin()", ""),
 ]
 
 
 @pytest.mark.parametrize(("exercise", "before", "after", "cause"), MISTAKES, ids=[f"{m[0]}-{m[3]}" for m in MISTAKES])
 def test_a_mistake_gets_its_cause(exercise, before, after, cause):
-    failed = [v for v in _verdicts(exercise, _edited(exercise, before, after)) if not v.passed]
+    failed = [v for v in _verdicts(exercise, edited(reference, exercise, before, after)) if not v.passed]
     assert failed and all(v.next_step for v in failed)
     assert any(cause in v.cause for v in failed), [v.cause for v in failed]
     assert "RAISED" not in [v.status for v in failed]
 
 
 BIASES = [("bias_on_a_grid", "grid"), ("bias_upwards_only", "below 0"), ("bias_on_an_edge", "on an edge"),
+          ("bias_between_two_edges", "below all edges or above"), ("bias_on_a_fine_grid", "grid"),
           ("bias_for_the_raised_alone", "others are lost"), ("bias_to_subtract", "subtracted"),
           ("bias_that_makes_frequencies_right", "as often as they come"), ("bias_of_the_means", "a mean or a median")]
 
 
 @pytest.mark.parametrize(("name", "cause"), BIASES)
 def test_a_bias_with_too_many_mistakes_gets_its_cause(name, cause):
-    failed = [v for v in _verdicts("unbias", getattr(mutants, name)) if not v.passed]
+    failed = [v for v in _verdicts("unbias", getattr(mutants, name), include_hidden=True) if not v.passed]
     assert any(cause in v.cause for v in failed), [v.cause for v in failed]
 
 
