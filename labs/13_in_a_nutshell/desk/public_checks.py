@@ -9,6 +9,7 @@ from torch.nn import functional
 from nutshell import expect, models
 from nutshell.checks import check
 from nutshell.pipelines import apply
+from nutshell.wire.standins import inout
 
 
 @check("bits_per_weight")
@@ -21,7 +22,7 @@ def unpruned_weights_take_the_entropy_of_their_centroids(learner, reference, rng
 @check("bits_per_weight")
 def positions_cost_bits_too(learner, reference, rng):
     """With a single centroid, what is left is telling which weights are there"""
-    for kept, want in ((0.5, 1.0), (0.25, 2 - 0.75 * math.log2(3)), (1.0, 0.0), (0.0, 0.0)):
+    for kept, want in ((0.25, 2 - 0.75 * math.log2(3)), (0.5, 1.0), (1.0, 0.0), (0.0, 0.0)):
         _check_bits(learner, kept, [1.0], want)
 
 
@@ -59,6 +60,9 @@ def _check_bits(learner, kept, shares, want=None):
             "Every weight pays for its centroid, the pruned ones too.": positions + values,
             "Only half of the positions' entropy is there: that a weight is missing has to be told as well.":
                 -(kept * math.log2(kept) if kept else 0.0) + kept * values,
+            "Positions are paid for by the kept weights only; the missing ones have to be told as well.":
+                kept * (positions + values),
+            "A share of 0 makes no number: 0 · log₂ 0 counts as 0.": math.nan,
             "The logarithm is natural: that counts nats.": math.log(2) * want,
             "The centroids are taken for equally frequent.": positions + kept * fixed,
             "The sign is turned round: the logarithm of a share is negative.": -want,
@@ -87,7 +91,7 @@ def the_last_step_wins(learner, reference, rng):
 
 
 @check("commutator", weight=0.5)
-def the_weights_stay(learner, reference, rng):
+def either_step_may_be_first(learner, reference, rng):
     """Swapping the two steps gives the same number, and a matrix of zeros gives 0"""
     weight = _matrix(rng, 7, 7)
     _check_commutator(learner, weight, ("rank", 0.5), ("prune", 0.5))
@@ -112,6 +116,13 @@ def _check_commutator(learner, weight, first, second):
             float((apply(weight, first) - apply(weight, second)).norm()) / size,
         "The distance from W is measured, not that of the two results.": float((weight - one).norm()) / size,
         "It is the largest of the differences, not their Frobenius norm.": float((one - other).abs().max()) / size,
+        "The two norms are compared; the norm of the difference is wanted.":
+            abs(float(one.norm()) - float(other.norm())) / size,
+        "It is the largest singular value (the spectral norm), not the Frobenius norm.":
+            float(torch.linalg.matrix_norm(one - other, 2) / torch.linalg.matrix_norm(weight, 2)),
+        "Magnitudes are added up; the Frobenius norm is the root of the sum of squares.":
+            float((one - other).abs().sum() / weight.abs().sum()),
+        "It is in percent.": 100 * distance / size,
         "It is 0: are the two really done in both orders?": 0.0,
     }
     want = distance / size
@@ -144,7 +155,8 @@ def at_the_ends_one_technique_is_left(learner, reference, rng):
         _check_parts(weight, low, sparse, rank, kept)
         expect.close(float((weight - low - sparse).square().sum()), want,
                      f"the squared distance of L + S from W at rank {rank} with {kept} numbers", rtol=1e-6, atol=1e-9,
-                     next_step="With nothing in S, which matrix of that rank is closest to W?")
+                     next_step="With nothing in S, which matrix of that rank is closest to W?" if not kept else
+                     "With nothing in L, which numbers of W has S to hold?")
 
 
 @check("low_rank_plus_sparse", weight=1.5)
@@ -199,11 +211,15 @@ def _planted(rng, shape, rank, kept) -> Tensor:
 
 
 def _parts(learner, weight, rank, kept, rounds) -> tuple[Tensor, Tensor]:
-    got = learner.low_rank_plus_sparse(weight, rank, kept, rounds)
+    given = weight.clone()
+    got = learner.low_rank_plus_sparse(inout(given), rank, kept, rounds)
     expect.that(isinstance(got, list | tuple) and len(got) == 2, "L and S", expect.show(got),
                 next_step="Return the two as a tuple: return low, sparse.")
     for part, name in zip(got, "LS", strict=True):
         expect.shape(part, tuple(weight.shape), name, next_step="Both parts have the shape of W.")
+    expect.that(torch.equal(given, weight), "a W that stays as it is", "one changed in place",
+                cause="W is changed in place, by -= or an operation whose name ends in _.",
+                next_step="Make new matrices of it.")
     return torch.as_tensor(got[0]).detach(), torch.as_tensor(got[1]).detach()
 
 
@@ -211,20 +227,24 @@ def _check_parts(weight, low, sparse, rank, kept):
     case = f"at rank {rank} with {kept} numbers"
     sigma = torch.linalg.svdvals(low.double())
     found = int((sigma > 1e-9 * max(1.0, float(weight.norm()))).sum())
+    turned = int((low != 0).sum()) <= kept and int(torch.linalg.matrix_rank(sparse.double())) <= rank
     expect.that(found <= rank, f"L of rank at most {rank} {case}", f"rank {found}",
-                cause="L is W − S, not truncated." if found == min(weight.shape) else "",
+                cause="The two come in the other order: L first." if turned else
+                "L is W − S, not truncated." if found == min(weight.shape) else "",
                 next_step="Look at torch.linalg.svdvals(L).")
     count = int((sparse != 0).sum())
     expect.that(count <= kept, f"S with at most {kept} numbers {case}", f"{count}",
                 cause="S is dense: all of W − L." if count == weight.numel() else
-                "A threshold keeps more than the number that was asked for." if count > kept else "",
+                "A threshold keeps more than the number that was asked for, or S grows from round to round.",
                 next_step="Which entries of W − L are largest? torch.topk gives their positions.")
     there = sparse != 0
     gap = float((weight - low - sparse)[there].abs().max()) if bool(there.any()) else 0.0
-    expect.that(gap < 1e-4, f"L + S = W where S isn't zero {case}", f"a difference of {gap:.3g}",
-                cause="S was made before L was fitted for the last time, or from W instead of W − L.",
-                next_step="S comes last in a round, and it holds the entries of W − L themselves.")
     rest = (weight - low).abs()
+    unsigned = bool(there.any()) and torch.allclose(sparse[there], rest[there], atol=1e-6)
+    expect.that(gap < 1e-4, f"L + S = W where S isn't zero {case}", f"a difference of {gap:.3g}",
+                cause="Magnitudes stand in S; its numbers have signs." if unsigned else
+                "S was made before L was fitted for the last time, or from W instead of W − L.",
+                next_step="S comes last in a round, and it holds the entries of W − L themselves.")
     if bool(there.any()) and not bool(there.all()):
         expect.that(float(rest[~there].max()) <= float(rest[there].min()) + 1e-9,
                     f"the largest entries of W − L in S {case}",
@@ -282,6 +302,9 @@ def _check_camera(learner, durations, period):
     expect.that(isinstance(got, list | tuple), "a list of pairs", expect.show(got),
                 next_step="Append (number, age) for each duration and return the list.")
     got = [tuple(int(part) for part in pair) if isinstance(pair, list | tuple) else pair for pair in got]
+    expect.equal(len(got), len(durations), f"the frames seen in {len(durations)} durations",
+                 cause="A frame is listed that nobody looked at." if len(got) > len(durations) else "",
+                 next_step="The list has an entry for each duration: the network works that often.")
     expect.equal(got, want, f"frames and ages for durations {expect.show(durations[:6])} at a frame every {period}",
                  causes=_camera_mistakes(durations, period, want), next_step="Draw a line of time with a mark for each "
                  "frame, and above it a bar for each duration. Which mark is the last one before a bar's end?")
@@ -299,10 +322,20 @@ def _camera_mistakes(durations, period, want):
         late.append((number, duration))
         now = number * period + duration
     starts = [(number, duration) for (number, _), duration in zip(want, durations, strict=True)]
+    waited = [(number, age - duration) for (number, age), duration in zip(want, durations, strict=True)]
+    eager, now = [], 0
+    for duration in durations:  # an answer to a frame that hasn't come
+        number = max(now // period, eager[-1][0] + 1 if eager else 0)
+        now += duration
+        eager.append((number, now - number * period))
     mistakes = {
         "No frame is lost: they queue up, and each is older than the one before.": queue,
         "The network waits for the next frame, although a newer one than the last is there.": late,
         "The age counts the network's time alone, and the frame's waiting not.": starts,
+        "A frame is taken before it has come: the network has to wait for it.": eager,
+        "That is its age when the network begins; it grows until the answer is there.": waited,
+        "Those are the times of the answers; an age is counted from when the frame came.":
+            [(number, number * period + age) for number, age in want],
         "The pairs are turned round: number first, then age.": [(age, number) for number, age in want],
         "Frames are counted from 1.": [(number + 1, age) for number, age in want],
     }
@@ -351,10 +384,14 @@ def _check_score(learner, accuracy, energy, seconds, floor=0.98, images=20_000, 
         "Energy is in microjoules, and the score is for each joule.": accuracy / energy,
         "It is the share of right answers over the energy of all: the right answers themselves count.":
             accuracy / (done * energy * 1e-6) if done else 0.0,
+        "The energy of a single image stands below the answers to all.": right / (energy * 1e-6),
         "What isn't reached costs no energy.": right / (images * energy * 1e-6),
-        ("The floor is compared with the accuracy of what was reached, not of all images." if accuracy >= floor else
+        ("No image is done in time; a part of one doesn't count." if done == 0 else
+         "The floor is compared with the accuracy of what was reached, not of all images." if accuracy >= floor else
          "The floor is not looked at."): accuracy / (energy * 1e-6),
-        "Exactly at the floor is enough." if share == floor else "The floor is below that: it is passed.": 0.0,
+        ("Exactly at the floor is enough." if share == floor else
+         "The time is over before all are done: that makes the rest wrong, and is allowed." if done < images else
+         "The floor is below that: it is passed."): 0.0,
     }
     expect.close(learner.contest_score(accuracy, energy, seconds, **given), want,
                  f"the score at accuracy {accuracy:g}, {energy:g} µJ and {seconds:g} s an image, floor {floor:g}, "
@@ -375,8 +412,10 @@ def the_map_adds_up_to_the_logit(learner, reference, rng):
                      next_step="One number for each place: sum over the channels.")
         expect.close(float(torch.as_tensor(got).double().mean()), float(weights[label] @ pooled),
                      f"the mean of the map of class {label}", rtol=1e-4, atol=1e-5,
-                     causes={"The weights of another class are used.": float(weights[0] @ pooled)} if label else {},
-                     cause="It is a mean over channels, not a sum." if label == 0 else "",
+                     causes={"It is a mean over channels, not a sum.": float(weights[label] @ pooled) / 6,
+                             "It is divided by the places; the mean of the map already is.":
+                                 float(weights[label] @ pooled) / 20,
+                             "The weights of another class are used.": float(weights[0 if label else 1] @ pooled)},
                      next_step="Which row of the linear layer's weights belongs to the class?")
 
 
@@ -441,30 +480,47 @@ def _small_network(rng) -> nn.Module:
 
 
 @torch.no_grad()
-def _occluded(network, image, label, size, of=lambda logits: logits) -> Tensor:
+def _left(network, image, label) -> float:
+    return float(network(image[None])[0, label])
+
+
+@torch.no_grad()
+def _occluded(network, image, label, size, of=lambda logits: logits, channels=slice(None), fill=0.0) -> Tensor:
     rows, columns = image.shape[1] - size + 1, image.shape[2] - size + 1
     found = torch.empty(rows, columns)
     for top in range(rows):
         for left in range(columns):
             hidden = image.clone()
-            hidden[:, top : top + size, left : left + size] = 0
+            hidden[channels, top : top + size, left : left + size] = fill
             found[top, left] = (of(network(image[None])) - of(network(hidden[None])))[0, label]
     return found
 
 
 def _check_occlusion(learner, network, image, label, size, want):
-    got = learner.occlusion_map(network, image, label, size)
+    given = image.clone()
+    got = learner.occlusion_map(network, inout(given), label, size)
+    expect.that(torch.equal(given, image), "an image that stays as it is", "one changed in place",
+                cause="The square is blanked in the image itself.", next_step="Blank it in a copy.")
     expect.shape(got, tuple(want.shape), f"the map of a {tuple(image.shape)} image with squares of {size}",
                  cause="Rows and columns are exchanged." if getattr(got, "shape", ()) == want.T.shape else "",
                  next_step="At how many places does the square fit whole?")
     shares = _occluded(network, image, label, size, lambda logits: logits.softmax(1))
     flipped = torch.as_tensor(got).detach().float()
-    expect.close(flipped, want, f"the map of class {label} with squares of {size}", rtol=1e-3, atol=1e-4, causes={
+    causes = {
         "The sign is turned round: what a square costs is positive.": -want,
         "Those are probabilities, not logits.": shares,
+        "Those are logarithms of probabilities, not logits.":
+            _occluded(network, image, label, size, lambda logits: logits.log_softmax(1)),
         "Squares stay blanked: each begins with the whole image.": _piled_up(network, image, label, size),
+        "It has no signs: what speaks against the class gains by being hidden.": want.abs(),
+        "It is the logit that is left; what is lost is wanted.": _left(network, image, label) - want,
+        "Only the first channel is blanked.": _occluded(network, image, label, size, channels=slice(0, 1)),
+        "Squares are filled with the image's mean; 0 is asked for.":
+            _occluded(network, image, label, size, fill=float(image.mean())),
         "The map of another class.": _occluded(network, image, (label + 1) % 3, size),
-    }, next_step="Try an image of 2×2 pixels and squares of 1 with a linear network.")
+    }
+    expect.close(flipped, want, f"the map of class {label} with squares of {size}", rtol=1e-3, atol=1e-4, causes=causes,
+                 next_step="Try an image of 2×2 pixels and squares of 1 with a linear network.")
 
 
 @torch.no_grad()
@@ -491,7 +547,7 @@ def units_that_are_the_concept(learner, reference, rng):
 @check("dissect", weight=1.5)
 def intersection_over_union(learner, reference, rng):
     """The score is intersection over union, over all images together"""
-    for share in (0.1, 0.25, 0.5):
+    for share in (0.1, 0.12, 0.13, 0.25, 0.5):
         activations = torch.from_numpy(rng.permutation(60).reshape(3, 4, 5).astype(np.float32))
         masks = torch.from_numpy(rng.random((3, 4, 5)) < 0.3)
         masks[0, 0, 0] = True
@@ -513,6 +569,11 @@ def _check_dissect(learner, activations, masks, share, want=None):
     both, either = (on & masks).sum(), (on | masks).sum()
     if want is None:
         want = float(both / either)
+    def scored(number, above=False):
+        edge = activations.flatten().sort(descending=True).values[min(max(number, 1), activations.numel()) - 1]
+        found = activations > edge if above else activations >= edge
+        return float((found & masks).sum() / (found | masks).sum().clamp_min(1))
+
     each = [(a & m).sum() / (a | m).sum().clamp_min(1) for a, m in zip(on, masks, strict=True)]
     per_image = []
     for one, mask in zip(activations, masks, strict=True):
@@ -525,6 +586,11 @@ def _check_dissect(learner, activations, masks, share, want=None):
         "It is divided by the concept's places, not by the union.": float(both / masks.sum()),
         "It is divided by the unit's places, not by the union.": float(both / on.sum()),
         "It is the share of places that agree.": float((on == masks).double().mean()),
+        "It is twice the intersection over the sum (Dice's score), not over the union.":
+            float(2 * both / (on.sum() + masks.sum())),
+        "The threshold itself isn't on; where it is reached, the unit is.": scored(count, above=True),
+        "A place too many is on.": scored(count + 1),
+        "A place too few is on: the number is rounded, not cut.": scored(count - 1),
         "The places below the threshold are on.": float((~on & masks).sum() / (~on | masks).sum().clamp_min(1)),
     }
     expect.close(learner.dissect(activations, masks, share), want,
