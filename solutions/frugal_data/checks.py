@@ -184,6 +184,7 @@ def _check_report(learner, off, on, level):
             "The standard deviation has n below the fraction, not n − 1.": t * d.std() / root,
             "That is how far single differences spread; the mean of n spreads √n times less.": t * s,
             "It is the standard error alone, without t.": s / root,
+            "It is twice the standard error; t depends on the number of pairs and on the level.": 2 * s / root,
             "The quantile is the normal distribution's, which knows s without measuring it.": ndtri(share) * s / root,
             "The quantile is at the level itself: half of what is left out lies on each side.":
                 stdtrit(n - 1, level or 0.95) * s / root,

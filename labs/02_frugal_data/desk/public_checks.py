@@ -22,6 +22,7 @@ def interval_of_the_paired_differences(learner, reference, rng):
     _check_report(learner, {name: pair[0] for name, pair in PAIRS.items()},
                   {name: pair[1] for name, pair in PAIRS.items()}, None)
     _check_report(learner, *_measured(rng, 6, 3.0), 0.99)
+    _check_report(learner, {"ms": [9.0, 11.0]}, {"ms": [7.0, 9.5]}, None)  # two pairs are enough
 
 
 @check("resource_report")
@@ -50,6 +51,11 @@ def noise_is_called_noise(learner, reference, rng):
             "It is the other way round: lower means less with the technique on.":
                 "higher" if want == "lower" else "lower"},
             next_step="Draw the interval on paper, with 0 marked.")
+    for on, level, want in (([7.0, 9.5, 7.5], 0.99, "noise"), ([10.0, 11.5, 10.1], 0.5, "higher")):
+        row = _row(learner, {"ms": [9.0, 11.0, 10.0]}, {"ms": on}, "ms", level)
+        expect.equal(row["verdict"], want, f"the verdict on {on} ms after [9.0, 11.0, 10.0] ms at a level of {level:g}",
+                     cause="It isn't the verdict of the interval at this level.",
+                     next_step="Look at low and high themselves: on which side of 0 do they lie?")
 
 
 @check("resource_report", weight=0.5)
@@ -89,6 +95,11 @@ def _row(learner, off, on, metric, level=None) -> dict:
     names = ["off", "on", "change", "low", "high", "verdict"]
     expect.that(isinstance(row, dict) and sorted(row) == sorted(names), f"for {metric} a dict with {', '.join(names)}",
                 expect.show(sorted(row) if isinstance(row, dict) else row), next_step="Look at the docstring's names.")
+    low, high = row["low"], row["high"]
+    expect.that(not low > high, f"an interval of {metric} whose low isn't above its high",
+                f"low {expect.show(low)}, high {expect.show(high)}",
+                cause="The two ends are swapped, or the quantile is from below the distribution's middle, where it is "
+                      "negative.", next_step="Print the quantile: is it the 4.303 of three pairs at a level of 0.95?")
     return row
 
 
@@ -114,6 +125,7 @@ def _check_report(learner, off, on, level):
             "The standard deviation has n below the fraction, not n − 1.": t * d.std() / root,
             "That is how far single differences spread; the mean of n spreads √n times less.": t * s,
             "It is the standard error alone, without t.": s / root,
+            "It is twice the standard error; t depends on the number of pairs and on the level.": 2 * s / root,
             "The quantile is the normal distribution's, which knows s without measuring it.": ndtri(share) * s / root,
             "The quantile is at the level itself: half of what is left out lies on each side.":
                 stdtrit(n - 1, level or 0.95) * s / root,
@@ -123,6 +135,7 @@ def _check_report(learner, off, on, level):
         want = t * s / root
         causes = {words: (d.mean() - half, d.mean() + half) for words, half in halves.items()
                   if not math.isclose(half, want, rel_tol=1e-5)}
+        causes["It lies about 0; it should lie about the change."] = -float(want), float(want)
         expect.close((row["low"], row["high"]), (float(d.mean() - want), float(d.mean() + want)),
                      f"the interval of the change in {metric}, {n} pairs, level {level or 0.95:g}", rtol=1e-6,
                      atol=1e-9, causes=causes,
@@ -155,7 +168,19 @@ def a_channel_without_contrast(learner, reference, rng):
     train = _images(rng, (3, 2, 4, 4))
     train[:, 1] = 9
     images = _images(rng, (2, 2, 4, 4))
-    _compare_normalised(_normalised(learner, train, images), train, images)
+    got = _normalised(learner, train, images)
+    first, shifted = train[:, 0].double(), images[:, 1].double() - 9
+    usual = (images[:, 0].double() - first.mean()) / first.std(correction=0)
+    if torch.allclose(got[:, 0], usual, rtol=1e-4, atol=1e-4):  # the other channel is right
+        scales = (got[:, 1] / shifted)[shifted != 0]
+        expect.close(got[:, 1], shifted, "a channel that was 9 in all training images", rtol=1e-4, atol=1e-4, causes={
+            "It is divided by 0.": shifted / 0,
+            "It isn't shifted.": images[:, 1].double(),
+            "It is 0 everywhere: what differs from the training images is lost.": torch.zeros_like(shifted),
+        }, cause="A small number takes the place of a deviation of 0, and dividing by it makes huge values."
+            if torch.allclose(scales, scales[0].expand(len(scales)), rtol=1e-3) else "",
+            next_step="What can one divide by without changing anything?")
+    _compare_normalised(got, train, images)
 
 
 def _images(rng, shape) -> Tensor:
@@ -227,9 +252,7 @@ def mirrors_and_shifts_are_drawn_evenly(learner, reference, rng):
         for shift in range(-most, most + 1):
             expect.that(abs(drawn[mirrored, shift] - fair) < 6 * math.sqrt(fair),
                         f"about {fair:.0f} of {count} frames {'mirrored and ' if mirrored else ''}moved by {shift}",
-                        str(drawn[mirrored, shift]),
-                        cause="All frames share one draw." if len(drawn) == 1 else
-                        "A mirror and a shift come from the same draw, or some shifts are left out.",
+                        str(drawn[mirrored, shift]), cause=_uneven(drawn, most),
                         next_step="Count with collections.Counter what became of many copies of one frame.")
 
 
@@ -260,6 +283,17 @@ def augment_refuses_impossible_shifts(learner, reference, rng):
                       why=f"frames are 5 pixels wide and most is {most}")
 
 
+def _uneven(drawn: Counter, most: int) -> str:
+    """Why mirrors and shifts don't all come equally often."""
+    if len(drawn) == 1:
+        return "All frames share one draw."
+    if len({mirrored for mirrored, _ in drawn}) == 1:
+        return "All frames are mirrored." if next(iter(drawn))[0] else "No frame is mirrored."
+    if len({shift for _, shift in drawn}) <= 2 * most:
+        return "Some shifts never come: all whole numbers from −most to most, these two included, may."
+    return "A mirror and a shift come from the same draw, or some come more often than others."
+
+
 def _frames(rng, count, width, channels=1) -> Tensor:
     """Frames in which no two columns are alike, whichever way round."""
     frames = torch.from_numpy(rng.integers(0, 200, (count, channels, 4, width)))
@@ -287,10 +321,10 @@ def _moved(frame: Tensor, shift: int) -> Tensor:
 def _decode(learner, frames, angles, most, per_pixel, seed) -> list[tuple[bool, int]]:
     """What was done to every frame, with its angle checked; fails on frames that none of it makes."""
     new, turned = _augmented(learner, frames, angles, frames, angles, most, per_pixel, seed)
-    found = []
+    found: list[tuple[bool, int]] = []
     cases: dict[tuple[bool, int], Tensor] = {}
-    for number, (frame, angle) in enumerate(zip(new, turned.double().tolist(), strict=True)):
-        old, was = frames[number], float(angles[number])
+    for number, frame in enumerate(new):
+        old = frames[number]
         if number == 0 or not torch.equal(old, frames[number - 1]):
             cases = {(flip, s): _moved(old.flip(-1) if flip else old, s)
                      for flip in (False, True) for s in range(-most, most + 1)}
@@ -299,22 +333,27 @@ def _decode(learner, frames, angles, most, per_pixel, seed) -> list[tuple[bool, 
             raise CheckFailed(f"frame {number}, mirrored or not, moved by at most {most} columns", expect.show(frame),
                               _strange(old, frame, most),
                               "Try a frame of one row, 1 2 3 4 5, and print what comes out.")
-        want = {case: (-was if case[0] else was) + per_pixel * case[1] for case in made}
-        if not any(math.isclose(angle, value, rel_tol=1e-4, abs_tol=1e-5) for value in want.values()):
-            flip, shift = made[0]
-            did = f"{'mirrored and ' if flip else ''}moved to the right by {shift}"
-            expect.close(angle, want[made[0]], f"the angle {was:.3f} of a frame {did}, at {per_pixel:g} a pixel",
-                         rtol=1e-4, atol=1e-5, causes={
-                             "A mirrored frame keeps its angle.": was + per_pixel * shift,
-                             "The shift doesn't change the angle.": -was if flip else was,
-                             "The shift turns the angle the wrong way.": (-was if flip else was) - per_pixel * shift,
-                             "Neither mirror nor shift changes the angle.": was,
-                             "The angle changes sign after the shift was added: the shift came after the mirror.":
-                                 -(was + per_pixel * shift),
-                         }, next_step="Think of a bend to the right: where does it lie in the mirrored frame, and "
-                                      "where must one steer when the road lies further to the right?")
         found.append(made[0])
+    for number in sorted(range(len(found)), key=lambda number: found[number][0]):  # those that aren't mirrored first
+        _check_angle(float(turned[number]), float(angles[number]), *found[number], per_pixel)
     return found
+
+
+def _check_angle(angle: float, was: float, flip: bool, shift: int, per_pixel: float) -> None:
+    mirrored, back = -was if flip else was, "The shift turns the angle the wrong way."
+    if flip:
+        back = ("The shift turns the angle of mirrored frames the wrong way: it was added before the sign changed, or "
+                "the frame was moved before it was mirrored.")
+    did = f"{'mirrored and ' if flip else ''}moved to the right by {shift}"
+    expect.close(angle, mirrored + per_pixel * shift, f"the angle {was:.3f} of a frame {did}, at {per_pixel:g} a pixel",
+                 rtol=1e-4, atol=1e-5, causes={
+                     "A mirrored frame keeps its angle.": was + per_pixel * shift,
+                     "The shift doesn't change the angle.": mirrored,
+                     back: mirrored - per_pixel * shift,
+                     "Neither mirror nor shift changes the angle.": was,
+                     "Every angle changes sign, that of frames that aren't mirrored, too.": -was + per_pixel * shift,
+                 }, next_step="Think of a bend to the right: where does it lie in the mirrored frame, and where must "
+                              "one steer when the road lies further to the right?")
 
 
 def _strange(old: Tensor, got: Tensor, most: int) -> str:
@@ -329,10 +368,19 @@ def _strange(old: Tensor, got: Tensor, most: int) -> str:
                 blank[..., s:] = 0
             if torch.equal(blank, got):
                 return "The columns that come free are black; they repeat the outermost column."
+            width = flip.shape[2]
+            if torch.equal(flip[:, :, [_reflected(column - s, width) for column in range(width)]], got):
+                return "The columns that come free mirror those beside them; they repeat the outermost column."
     turned = old.flip(-2)
     if any(torch.equal(_moved(way, s), got) for way in (turned, turned.flip(-1)) for s in range(-most, most + 1)):
         return "It is upside down: left and right are the last axis."
     return "It may be another frame's, or the frame was moved in another way."
+
+
+def _reflected(column: int, width: int) -> int:
+    """The column that NumPy's "reflect" puts at a place left or right of the frame."""
+    column = abs(column)
+    return column if column < width else max(0, 2 * (width - 1) - column)
 
 
 @check("stream", weight=1.5)
@@ -389,13 +437,23 @@ def a_small_room_is_enough(learner, reference, rng):
 @check("stream")
 def a_buffer_shuffles(learner, reference, rng):
     """Every image in the buffer may be the next, and a seed fixes the order"""
-    firsts = Counter(_numbers(learner, "drawn:9", 3, 4, 0, 1, seed)[0] for seed in range(40))
-    expect.equal(sorted(firsts), [0, 1, 2, 3], "the images that come first, over 40 seeds, with a buffer of 4", causes={
+    begun = [_numbers(learner, "drawn:9", 3, 4, 0, 1, seed)[:2] for seed in range(60)]
+    expect.equal(sorted({first for first, _ in begun}), [0, 1, 2, 3],
+                 "the images that come first, over 60 seeds, with a buffer of 4", causes={
         "Nothing is shuffled.": [0],
         "The whole shelf is shuffled: it doesn't fit into the buffer.": list(range(9)),
         "The image read last never leaves at once, or is not in the buffer yet.": [0, 1, 2],
         "One image more than the buffer holds is there to choose from.": [0, 1, 2, 3, 4],
     }, next_step="With a buffer of 4: which images stand in it when the first one leaves?")
+    expect.equal(sorted({second for _, second in begun}), [0, 1, 2, 3, 4],
+                 "the images that come second, over 60 seeds, with a buffer of 4", causes={
+                     "The buffer is emptied before the next image comes in; that one takes the place of the first that "
+                     "leaves.": [0, 1, 2, 3]},
+                 next_step="With a buffer of 4: which images stand in it when the second one leaves?")
+    last = {_numbers(learner, "drawn:5", 2, 9, 0, 1, seed)[0] for seed in range(60)}
+    expect.equal(sorted(last), [0, 1, 2, 3, 4], "the images that come first of 5, over 60 seeds, with a buffer of 9",
+                 causes={"What is left in the buffer at the end leaves in the order in which it came.": [0]},
+                 next_step="What leaves when nothing more is to be read, and in which order?")
     orders = [_numbers(learner, "drawn:30", 5, 10, 0, 1, seed) for seed in (3, 3, 4)]
     expect.equal(orders[1], orders[0], "the order under the same seed",
                  cause="The seed isn't used for all that is random.", next_step="Make one generator from the seed.")
@@ -484,14 +542,14 @@ def a_planted_thing_is_found(learner, reference, rng):
 def bounds_are_included(learner, reference, rng):
     """A pixel exactly at the least or the largest value is inside; one channel outside is enough to be out"""
     image = torch.zeros(3, 5, 5, dtype=torch.uint8)
-    image[:, 1, 1] = torch.tensor([100, 50, 0])
-    image[:, 1, 2] = torch.tensor([255, 60, 20])
-    image[:, 1, 3] = torch.tensor([200, 55, 10])
+    image[:, 1, 2] = torch.tensor([100, 50, 0])
+    image[:, 1, 3] = torch.tensor([255, 60, 20])
+    image[:, 1, 4] = torch.tensor([200, 55, 10])
     image[:, 3, 3] = torch.tensor([99, 55, 10])  # red too low
     image[:, 3, 0] = torch.tensor([120, 61, 10])  # green too high
     image[:, 0, 4] = torch.tensor([120, 55, 21])  # blue too high
     mask = torch.zeros(5, 5, dtype=torch.bool)
-    mask[1, 1:4] = True
+    mask[1, 2:5] = True
     _check_region(learner, image, mask, (100, 50, 0), (255, 60, 20), 0)
 
 
@@ -510,6 +568,7 @@ def nothing_found_nothing_lost(learner, reference, rng):
     for margin in (0, 2):
         box, region = _region(learner, image, (200, 0, 0), (255, 255, 255), margin)
         expect.equal(box, (0, 6, 0, 7), "the box where nothing was found",
+                     causes={"The box is empty: all is thrown away.": (0, 0, 0, 0)},
                      next_step="Ask first whether any pixel is inside.")
         expect.equal(region, image, "the region where nothing was found", causes={
             "It is black: a filter that finds nothing threw everything away.": torch.zeros_like(image)},
@@ -588,7 +647,15 @@ def _check_region(learner, image, mask, low, high, margin):
             "Rows and columns are swapped.": (*want[2:], *want[:2]),
             "The order is top, left, bottom, right; expected is top, bottom, left, right.":
                 (want[0], want[2], want[1], want[3]),
+            "The order is left, top, right, bottom; expected is top, bottom, left, right.":
+                (want[2], want[0], want[3], want[1]),
+            "It is left, top, width and height; expected are top, bottom, left and right.":
+                (want[2], want[0], want[3] - want[2], want[1] - want[0]),
+            "It is top, left, height and width; expected are top, bottom, left and right.":
+                (want[0], want[2], want[1] - want[0], want[3] - want[2]),
             "The margin is not used.": (top, bottom, left, right),
+            "The margin is used at the bottom and on the right alone.": (top, want[1], left, want[3]),
+            "The margin is used at the top and on the left alone.": (want[0], bottom, want[2], right),
             "The margin goes beyond the image.": (top - margin, bottom + margin, left - margin, right + margin),
             "It is the whole image.": (0, height, 0, width),
         }
@@ -745,6 +812,11 @@ def _check_rates(learner, half, low, high, decay):
         "Low shrinks too: only the height of the triangle does.": [
             decay ** (step // (2 * half)) * rate(step, decay=1.0) for step in steps],
         "decay is not used.": [rate(step, decay=1.0) for step in steps],
+        "It shrinks on the way up and on the way down; a cycle is both.": [
+            low + (high - low) * decay ** (step // half) * (1 - abs(step % (2 * half) / half - 1)) for step in steps],
+        "The highest rate is multiplied by decay; what shrinks is its height above low.": [
+            low + (high * decay ** (step // (2 * half)) - low) * (1 - abs(step % (2 * half) / half - 1))
+            for step in steps],
         "It shrinks at every step, not from cycle to cycle.": [
             low + (rate(step, decay=1.0) - low) * decay**step for step in steps],
     }
