@@ -35,6 +35,9 @@ def deploy(file: Path, output: Path | None, fps: float, answers: int, as_json: b
         raise WrongUse(f"There is no file {file}.")
     if fps <= 0 or answers < 1:
         raise WrongUse(f"--fps {fps} and --answers {answers}: must be above 0.")
+    output = output or file.with_suffix(".onnx")
+    if not output.parent.is_dir():
+        raise WrongUse(f"There is no folder {output.parent} for {output.name}. Make it first.")
     found = artefact.load(file)
     model = deployment.to_onnx(found)
     session = deployment.Session(model)
@@ -42,7 +45,6 @@ def deploy(file: Path, output: Path | None, fps: float, answers: int, as_json: b
     with torch.inference_mode():
         gap = float((session(images) - found.network(images.to(found.dtype)).float()).abs().max())
     same = gap < 1e-3
-    output = output or file.with_suffix(".onnx")
     output.write_bytes(model)
     alone = deployment.summary(deployment.latencies(session, answers))
     paced = deployment.summary(deployment.at_rate(session, fps, max(1, answers // 3)))

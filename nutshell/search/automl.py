@@ -129,7 +129,7 @@ class AutoClassifier:
 
     def final_fit(self, images: Any, labels: Any, epochs: int = 4) -> "AutoClassifier":
         """Train the best architecture anew, on all images given."""
-        data = self._dataset(images, labels, 0.0)
+        data = self._dataset(images, labels, None)
         self.network = prepare(self.space.build(self.best, self.seed))
         inputs = data.train.inputs().contiguous(memory_format=torch.channels_last)
         self._mean, self._std = data.train.mean, data.train.std
@@ -145,6 +145,8 @@ class AutoClassifier:
     @torch.inference_mode()
     def predict(self, images: Any) -> np.ndarray:
         """The label of each image, as they were given to :meth:`fit`."""
+        if not hasattr(self, "network"):
+            raise WrongUse("There is no network yet: fit(images, labels) comes first.")
         found = []
         for few in _pixels(images).split(1000):
             part = Split(few, torch.zeros(len(few)).long(), self._mean, self._std)
@@ -159,14 +161,17 @@ class AutoClassifier:
         """The network with its normalisation folded away, ready for :func:`nutshell.artefact.save`."""
         return fold(deepcopy(self.network)).eval()
 
-    def _dataset(self, images: Any, labels: Any, validation_share: float) -> Dataset:
+    def _dataset(self, images: Any, labels: Any, validation_share: float | None) -> Dataset:
         pixels, given = _pixels(images), np.asarray(labels)
         if len(pixels) != len(given) or len(given) < 2:
             raise WrongUse(f"{len(pixels)} images and {len(given)} labels: give one label an image, and two or more.")
         self.classes, numbers = np.unique(given, return_inverse=True)
         targets = torch.as_tensor(numbers)
         order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(self.seed))
-        kept = round(validation_share * len(pixels))
+        kept = 0 if validation_share is None else round(validation_share * len(pixels))
+        if validation_share is not None and not 0 < kept < len(pixels):
+            raise WrongUse(f"validation_share={validation_share} of {len(pixels)} images: some have to be left to "
+                           "train on, and some to judge by.")
         values = pixels[order[kept:]].float() / 255
         mean = tuple(values.mean((0, 2, 3)).tolist())
         std = tuple((values.std((0, 2, 3)) + 1e-6).tolist())

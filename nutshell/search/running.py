@@ -104,8 +104,7 @@ def run(
             strategy.tell(trial, answer["error_percent"])
             repeated = 0 if cost else repeated + 1
             if cost:
-                spent += cost
-                paid[key] = trial.epochs
+                spent, paid[key] = spent + cost, trial.epochs
                 found.append(Outcome(trial.architecture, trial.epochs, answer["error_percent"],
                                      *strategy.space.parameters_and_macs(trial.architecture), spent, answer["seconds"]))
                 bar.update(cost)

@@ -15,6 +15,7 @@ from nutshell.artefact.operations import Add, Concatenate, Multiply
 from nutshell.artefact.scaling import Mean, Repeat, Scale
 from nutshell.commands.deploy import deploy as command
 from nutshell.deploy import export
+from nutshell.errors import WrongUse
 from nutshell.models.cifar import PaddedShortcut
 
 
@@ -151,3 +152,5 @@ def test_the_command_writes_a_model_and_says_how_fast_it_is(tmp_path):
     assert "at 1000 frames a second" in done.output
     assert CliRunner().invoke(command, [str(tmp_path / "none.nut")]).exit_code != 0
     assert CliRunner().invoke(command, [str(file), "--fps", "0"]).exit_code != 0
+    with pytest.raises(WrongUse, match="no folder"):
+        CliRunner().invoke(command, [str(file), "--output", str(tmp_path / "none" / "m.onnx")], catch_exceptions=False)

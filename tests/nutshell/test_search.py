@@ -390,3 +390,8 @@ def test_the_front_end_says_what_it_cannot_do():
         search.AutoClassifier().fit(pixels[:, :9], labels)
     with pytest.raises(WrongUse, match="finished"):
         search.AutoClassifier().fit(pixels, labels, time_limit=-1, progress=False)
+    for share in (0, 0.01, 1, 2):
+        with pytest.raises(WrongUse, match="validation_share"):
+            search.AutoClassifier().fit(pixels, labels, validation_share=share)
+    with pytest.raises(WrongUse, match="comes first"):
+        search.AutoClassifier().predict(pixels)
