@@ -83,6 +83,17 @@ def test_files_are_measured_and_the_course_stands_beside_them(few):
     assert [one.name for one in board.standing([few / "own.nut"], course=False).entries] == ["own"]
 
 
+def test_names_in_the_picture_cover_neither_one_another_nor_the_ends_of_the_axes():
+    crowd = [Entry(f"a name that is long {number}", False, 10**number, 1, 10.0 ** (2 - number), 1.0 + 0.02 * number)
+             for number in range(1, 6)]
+    axes = Standing((*crowd, crowd[-1]), (), "noise").picture()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == len(Standing((*crowd, crowd[-1]), (), "noise").best())
+    for number, box in enumerate(boxes):
+        assert axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max)
+        assert not any(box.overlaps(other) for other in boxes[:number])
+
+
 def test_known_figures_are_taken_for_the_same_bytes_only(few):
     figures = {"bytes": 1, "macs": 2, "energy_uj": 3.0, "error_percent": 4.0}
     known = [{"file": "low_rank.nut", "sha256": board.digest(few / "low_rank.nut"), "data": "few, validation",
