@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 from torch.nn import functional
 
@@ -52,6 +53,8 @@ def noise(off: Sequence[float], on: Sequence[float], technique: str, unit: str =
     """
     knobs = {"pairs": widgets.IntSlider(2, 2, len(off), description="pairs", continuous_update=False)}
     every = [known_to(off[:n], on[:n]) for n in range(2, len(off) + 1)]
+    least, most = min(*off, *on), max(*off, *on)
+    bottom, top = least - 0.1 * (most - least), most + 0.4 * (most - least)  # room for the legend
 
     def draw(pairs: int) -> str:
         change, low, high = every[pairs - 2]
@@ -59,17 +62,20 @@ def noise(off: Sequence[float], on: Sequence[float], technique: str, unit: str =
         numbers = range(1, pairs + 1)
         panels[0].plot(numbers, off[:pairs], "o", color=_BLUE, label="off")
         panels[0].plot(numbers, on[:pairs], "s", color=_ORANGE, label="on")
-        panels[0].set(xlabel="pair", ylabel=f"a step ({unit})", ylim=(0, 1.1 * max(*off, *on)))
-        panels[0].legend(loc="lower right")
+        panels[0].set(xlabel="pair", ylabel=f"a step ({unit})", ylim=(bottom, top))
+        panels[0].legend(loc="upper right", ncols=2)
         counts = range(2, pairs + 1)
         lows, highs = zip(*(row[1:] for row in every[: pairs - 1]), strict=True)
         panels[1].fill_between(counts, lows, highs, color=_BLUE, alpha=0.25, label="95 % interval")
         panels[1].plot(counts, [row[0] for row in every[: pairs - 1]], color=_BLUE, label="mean difference")
+        panels[1].errorbar([pairs], [change], [[change - low], [high - change]], fmt="o", color=_BLUE, capsize=4)
         panels[1].axhline(0, color=_BLACK, linestyle="--")
-        panels[1].set(xlabel="pairs measured", ylabel=f"on − off ({unit})", xlim=(2, max(3, pairs)))
+        panels[1].set(xlabel="pairs measured", ylabel=f"on − off ({unit})", xlim=(1.8, max(3, pairs) + 0.2))
         far = max(abs(value) for value in every[min(2, len(every) - 1)][1:])
         panels[1].set_ylim(-2 * far, 2 * far)
         panels[1].legend(loc="upper right")
+        for panel in panels:
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         verdict = "less" if high < 0 else "more" if low > 0 else "noise: 0 lies within"
         words = (f"{technique}, {pairs} pairs: {change:+.3f} {unit} a step, known to lie from {low:+.3f} to "
                  f"{high:+.3f} {unit}: {verdict}")
@@ -342,9 +348,10 @@ def buffer(count: int = 600) -> widgets.Widget:
             panels[1].bar(range(1, len(batches) + 1), 100 * part, bottom=100 * floor, color=colour, width=1.0)
             floor += part
         panels[1].set(xlabel="batch of 30", ylabel="share of each class (%)", ylim=(0, 100))
+        panels[1].xaxis.set_major_locator(MaxNLocator(integer=True))
         mixed = float(np.mean([(share > 0).sum() for share in shares]))
-        words = (f"A buffer of {places}: {places + 30} of {count} images in memory, {mixed:.1f} of 6 classes in the "
-                 "mean batch")
+        words = (f"A buffer of {places}: {min(places + 30, count)} of {count} images in memory, {mixed:.1f} of 6 "
+                 "classes in the mean batch")
         return captioned(words, plots.as_html(
             panels[0].figure, "Each image's place in the stream against its place on the shelf, a band as wide as the "
             f"buffer, and the classes in each batch as stacked bars. {words}."))
@@ -373,8 +380,8 @@ def rates(steps: int = 400) -> widgets.Widget:
         wave = 0.05 + 0.95 * triangles(steps, half, decay)
         axes.plot(wave, color=_BLUE, label="triangles")
         axes.plot(0.5 * (1 + np.cos(np.pi * np.arange(steps) / steps)), "--", color=_ORANGE, label="half a cosine")
-        axes.set(xlabel="step", ylabel="share of the highest rate", ylim=(0, 1.05))
-        axes.legend(loc="upper right")
+        axes.set(xlabel="step", ylabel="share of the highest rate", ylim=(0, 1.3))
+        axes.legend(loc="upper right", ncols=2)
         words = (f"{-(-steps // (2 * half))} cycle(s) of {2 * half} steps; in the mean {100 * wave.mean():.0f} % of "
                  "the highest rate")
         return captioned(words, plots.as_html(axes, "A triangular wave of learning rates over the steps of a training, "

@@ -270,10 +270,10 @@ def bias(logits: Tensor, labels: Tensor, classes: tuple[int, ...], name: str) ->
 
 @dataclass(frozen=True)
 class Hints:
-    """What a teacher's maps would be if they had to be told from few channels: the best linear guess, then a ReLU.
+    """What a teacher's maps would be if they had to be told from few channels: a linear guess, then a ReLU.
 
-    The few channels are the teacher's maps along the directions in which they vary most, which is the best that any
-    student with as many linear channels could have.
+    The few channels are the teacher's maps along the directions in which they vary most. Before the ReLU no linear
+    guess from as many channels is closer; behind it, one that is trained may be.
 
     Attributes
     ----------
@@ -346,7 +346,7 @@ def hints(maps: Tensor, shown: tuple[int, ...] = (0, 1, 2, 3, 4)) -> widgets.Wid
         figure_panels[0, -1].plot([channels], [curve[channels - 1]], "o", color=_VERMILION)
         figure_panels[0, -1].set(xlabel="channels", ylabel="missed (%)", ylim=(0, None))
         figure_panels[1, -1].axis("off")
-        words = (f"{channels} channels for {outputs} maps: the best regressor misses {curve[channels - 1]:.1f} % of "
+        words = (f"{channels} channels for {outputs} maps: this regressor misses {curve[channels - 1]:.1f} % of "
                  "what the hint says")
         return captioned(words, plots.as_html(
             figure_panels[0, 0].figure, f"{len(shown)} maps of the teacher, what a regressor makes of the student's "
