@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,6 +81,13 @@ def test_augmented_frames_are_old_ones_and_their_angles_say_how(width, most, see
 
 def _moved(line, shift):
     return [line[min(max(place - shift, 0), len(line) - 1)] for place in range(len(line))]
+
+
+def test_frames_moved_by_their_whole_width_are_not_blamed_for_a_mirror_that_nobody_can_see():
+    for answer in (reference.augment, mutants.augment_one_by_one, mutants.augment_with_numpy):
+        learner = SimpleNamespace(augment=answer)
+        for seed in range(12):
+            checks.any_frames_are_augmented(learner, reference, np.random.default_rng(seed))
 
 
 @settings(max_examples=30, deadline=None)
