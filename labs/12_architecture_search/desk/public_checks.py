@@ -6,10 +6,11 @@ from collections import Counter
 from functools import lru_cache
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from nutshell import expect, meter
 from nutshell.checks import check
+from nutshell.wire.standins import inout
 
 SPACES = (  # kernels, widths, stages, side, channels, classes
     ((1, 3, 5), (4, 8, 16), 2, 28, 1, 10),
@@ -107,6 +108,7 @@ def _check_cost(space, numbers, architecture):
     weights, biases, macs, unpooled, rounded_up = (sum(column) for column in zip(*layers, strict=True))
     want = (weights + biases, macs)
     places, wide = numbers[3] ** 2, numbers[1][architecture[-1]]
+    pooled, narrow, unsquared = _miscounted(numbers, architecture)
     causes = {
         "The biases are not counted.": (weights, macs),
         "The biases of the convolutions are not counted.": (weights + numbers[5], macs),
@@ -122,15 +124,35 @@ def _check_cost(space, numbers, architecture):
         "The linear layer sees all places; global average pooling leaves one number a channel.":
             (want[0] + layers[-1][0] * ((numbers[3] >> numbers[2]) ** 2 - 1),
              macs + layers[-1][0] * ((numbers[3] >> numbers[2]) ** 2 - 1)),
+        "The MACs are counted after the pool; the convolution runs before it.": (want[0], pooled),
+        "Each stage takes as many channels in as the stage before puts out.": narrow,
+        "A filter has kernel × kernel places, not kernel.": unsquared,
     }
     got = space.cost(architecture)
     expect.that(type(got) in (tuple, list) and len(got) == 2, "two numbers, parameters and MACs", expect.show(got),
                 next_step="Return both, parameters first.")
     expect.equal(tuple(got), want, f"parameters and MACs of {architecture} with kernels {numbers[0]}, widths "
                  f"{numbers[1]} on {numbers[4]}×{numbers[3]}×{numbers[3]}", causes=causes,
-                 cause="Each stage takes as many channels in as the stage before puts out." if numbers[2] > 1 else "",
                  next_step=f"Write the layers in a row, with the shape that each gets ({places} places, then a quarter "
                            f"each time), down to {wide} numbers in front of the linear layer.")
+
+
+def _miscounted(numbers, architecture):
+    """MACs counted after each pool; both with the image's channels at each stage; both with K in place of K²."""
+    kernels, widths, _, side, channels, classes = numbers
+    pooled = narrow = narrow_macs = unsquared = unsquared_macs = 0
+    inputs = channels
+    for kernel, width in zip(architecture[::2], architecture[1::2], strict=True):
+        taps, outputs = kernels[kernel], widths[width]
+        pooled += taps**2 * inputs * outputs * (side // 2) ** 2
+        narrow += taps**2 * channels * outputs + outputs
+        narrow_macs += taps**2 * channels * outputs * side**2
+        unsquared += taps * inputs * outputs + outputs
+        unsquared_macs += taps * inputs * outputs * side**2
+        inputs, side = outputs, side // 2
+    head, biases = inputs * classes, classes
+    more = head + biases
+    return pooled + head, (narrow + more, narrow_macs + head), (unsquared + more, unsquared_macs + head)
 
 
 def _all_costs(numbers):
@@ -157,8 +179,10 @@ def _check_even(learner, numbers, most_parameters, most_macs, seed):
     never = [architecture for architecture in fitting if not drawn[architecture]]
     expect.that(not never, f"all {len(fitting)} architectures that fit among {150 * len(fitting)} draws",
                 f"{len(fitting) - len(never)} of them; {never[0] if never else ''} was never drawn",
-                cause="Some of the space can't be reached, or the same few are drawn again and again.",
-                next_step="How many architectures has the space without a cap? Which of them can your code return?")
+                cause="Some of the space can't be reached, or the same few are drawn again and again." if len(drawn) > 1
+                else "Every draw begins anew with the same seed.",
+                next_step="How many architectures has the space without a cap? Which of them can your code return?"
+                if len(drawn) > 1 else "Make one generator for all draws.")
     _check_counts(drawn, {architecture: 1 / len(fitting) for architecture in fitting}, "how often each is drawn",
                   "What fits isn't drawn with the same chance: whoever chooses stage by stage under a cap prefers "
                   "some, and so does whoever shrinks what doesn't fit.",
@@ -202,7 +226,8 @@ def _check_neighbour(architecture, got, options):
                 cause="Only a tuple can be looked up in a table of architectures.",
                 next_step="Make a tuple of it before you return it.")
     changed = [place for place in range(len(options)) if got[place] != architecture[place]]
-    causes = {0: "The new option is drawn from all, the old one among them.",
+    causes = {0: "The new option is drawn from all, the old one among them." if min(options) > 1 else
+              "The old option was drawn again, or a place that has no other one.",
               len(options): "Every place is drawn anew: that is no neighbour, but a random architecture."}
     expect.that(len(changed) == 1, f"{architecture} changed at one place", f"{got}, changed at {len(changed)}",
                 cause=causes.get(len(changed), "Several places are changed."),
@@ -231,9 +256,16 @@ def _check_mutations(learner, rng, options, count):
                   f"how often each place of {options} changes",
                   "Places with many options are changed more often, or some never.",
                   "First the place, each with the same chance; then the option.")
-    _check_counts(seen, wanted, f"how often each neighbour of {architecture} comes",
-                  "Some options are preferred, such as the next one up or down.",
-                  "Every other option of the place may come, not only those beside it.")
+    cause, step = "Some options are preferred to others.", "Every other option of the place may come, evenly."
+    beside = {(place, (architecture[place] + by) % options[place]) for place in open_places for by in (1, -1)}
+    if set(seen) <= beside:
+        cause = "Only the next option up or down comes."
+    elif all(option for (_, option) in seen):
+        cause = "Option 0 never comes: options are counted from 0."
+    elif any(not seen[neighbour] for neighbour in wanted):
+        cause = "Some options never come: are place and option drawn by two generators of the same seed?"
+        step = "One generator draws the place and then, going on, the option."
+    _check_counts(seen, wanted, f"how often each neighbour of {architecture} comes", cause, step)
 
 
 @check("ageing_evolution")
@@ -287,8 +319,9 @@ def _born(learner, scores, options, population, tournament, trials, seed):
     causes = {trials - population: "The first population is missing from the history.",
               trials + population: "The first population costs trials too.",
               population: "That is the population at the end; the history of all births is wanted."}
+    off = "A few too many or too few are born: what does your loop count?"
     expect.equal(len(got), trials, f"the births of {trials} trials with a population of {population}",
-                 cause=causes.get(len(got), ""), next_step="Every architecture that is looked up is a trial.")
+                 cause=causes.get(len(got), off), next_step="Every architecture that is looked up is a trial.")
     return [(tuple(architecture), int(parent)) for architecture, parent in got]
 
 
@@ -318,6 +351,17 @@ def _check_births(learner, rng, options, population, tournament, trials):
                     f"{child} from {born[parent][0]}, changed at {changed}",
                     cause=relative or causes.get(changed, "Several places are changed."),
                     next_step="Print parent and child side by side, with the parent's number in the history.")
+    _check_places(born, len(options), population)
+
+
+def _check_places(born, places, population):
+    """Not all children are changed at one place, if there are enough of them to say so."""
+    changed = {next(place for place in range(places) if child[place] != born[parent][0][place])
+               for child, parent in born[population:]}
+    expect.that(len(changed) > 1 or len(born) < population + 24, "children changed at different places",
+                f"all {len(born) - population} changed at place {min(changed, default=0)}",
+                cause="The place is drawn with the same seed at every birth.",
+                next_step="If you call mutate, give it another seed each time, drawn by the search's own generator.")
 
 
 def _check_parents(learner, rng, options, population, trials):
@@ -326,6 +370,8 @@ def _check_parents(learner, rng, options, population, trials):
     values = [scores[architecture] for architecture, _ in born]
     without = _survivors(values, population)
     stale = any(number - parent > population for number, (_, parent) in enumerate(born) if number >= population)
+    early = population > 1 and all(values[born[number][1]] == max(values[number - population + 1 : number])
+                                   for number in range(population, trials))
     for number in range(population, trials):
         parent = born[number][1]
         if not 0 <= parent < number:
@@ -333,11 +379,12 @@ def _check_parents(learner, rng, options, population, trials):
                         cause="The parent is a number in the history, from 0.", next_step="See the first check.")
         alive = values[number - population : number]
         best = max(alive)
-        causes = {max(values[:number]): "Nobody dies: that one has left the population long ago.",
-                  min(alive): "The worst of the tournament became the parent."}
+        causes = {min(alive): "The worst of the tournament became the parent."}
         cause = causes.get(values[parent], "With a tournament as large as the population, every member is in it.")
-        if values[parent] == without[number]:
-            cause = "The worst member dies in your search; here the oldest does, even if it is the best."
+        if early:
+            cause = "The oldest leaves before the tournament; it is among those drawn, and dies once the child is born."
+        elif values[parent] == without[number]:
+            cause = "The best never leaves: nobody dies in your search, or the worst does; here the oldest does."
         elif stale and cause.startswith("With"):
             cause = "Some parents should have died long before: only the youngest P are alive."
         expect.close(values[parent], best, f"the score of the parent of birth {number}, the best of births "
@@ -418,6 +465,17 @@ def a_baseline_moves_nothing_on_average(learner, reference, rng):
         _check_expected(learner, rng, 2, 3, baseline)
 
 
+@check("reinforce_step", weight=0.5)
+def the_logits_given_stay(learner, reference, rng):
+    """The logits that came in are left as they are"""
+    logits = torch.from_numpy(rng.standard_normal((2, 3)))
+    given = logits.clone()
+    learner.reinforce_step(inout(given), torch.tensor([[0, 2]]), torch.tensor([0.75], dtype=torch.float64), 0.5)
+    expect.that(torch.equal(given, logits), "logits that stay as they are", "logits changed in place",
+                cause="They are changed in place, by += or an operation whose name ends in _.",
+                next_step="Make new ones and return them.")
+
+
 def _log_policy(logits, actions):
     return functional.log_softmax(logits, 1).gather(1, actions[:, :, None].movedim(0, 2)[:, 0]).sum(0)
 
@@ -433,6 +491,10 @@ def _check_step(learner, rng, places, options, batch, logits=None):
     (more,) = torch.autograd.grad(((rewards + baseline) * _log_policy(leaf, actions)).mean(), leaf)
     (unlogged,) = torch.autograd.grad(((rewards - baseline) * _log_policy(leaf, actions).exp()).mean(), leaf)
     taken = functional.one_hot(actions, options).double()
+    advantages = (rewards - baseline)[:, None, None]
+    in_turn = logits
+    for one, earned in zip(taken, rewards - baseline, strict=True):
+        in_turn = in_turn + rate / batch * earned * (one - in_turn.softmax(1))
     want = logits + rate * gain
     causes = {
         "Downhill: the reward would fall.": logits - rate * gain,
@@ -441,15 +503,25 @@ def _check_step(learner, rng, places, options, batch, logits=None):
         "The baseline is added.": logits + rate * more,
         "That is the gradient of π; the one of log π is wanted.": logits + rate * unlogged,
         "Only what was taken goes up; what wasn't has to go down by its probability.":
-            logits + rate * ((rewards - baseline)[:, None, None] * taken).mean(0),
+            logits + rate * (advantages * taken).mean(0),
+        "Only the logit of what was taken moves; those beside it move, too.":
+            logits + rate * (advantages * taken * (1 - logits.softmax(1))).mean(0),
         "The softmax runs over the places; the options of one place add up to 1.":
-            logits + rate * ((rewards - baseline)[:, None, None] * (taken - logits.softmax(0))).mean(0),
+            logits + rate * (advantages * (taken - logits.softmax(0))).mean(0),
+        "One softmax runs over all logits; each place has its own.":
+            logits + rate * (advantages * (taken - logits.flatten().softmax(0).view_as(logits))).mean(0),
+        "The places' logarithms are averaged; log π is their sum.": logits + rate / places * gain,
+        "Each architecture's step begins where the last one ended; all begin at the logits given.": in_turn,
         "The gradient itself came back; the new logits are wanted.": gain,
         "Nothing has moved.": logits,
     }
     causes = {words: value for words, value in causes.items() if not torch.allclose(value, want)}
-    expect.close(learner.reinforce_step(logits, actions, rewards, rate, baseline), want,
-                 f"the logits after a step on {batch} architecture(s) of {places} place(s)", rtol=1e-9, atol=1e-9,
+    got = learner.reinforce_step(logits, actions, rewards, rate, baseline)
+    expect.that(not isinstance(got, Tensor) or got.dtype == logits.dtype, "logits in float64, as they came",
+                str(getattr(got, "dtype", "")).removeprefix("torch."),
+                next_step="Turn what you compute with into the logits' dtype.")
+    expect.close(got, want, f"the logits after a step on {batch} architecture(s) of {places} place(s)",
+                 rtol=1e-9, atol=1e-9,
                  causes=causes, next_step="Take one place, two options, logits of 0: what is ∂ log π / ∂ logit for "
                                           "either? Then put your numbers beside it.")
 
@@ -555,6 +627,8 @@ def _check_candidates(learner, rng, largest, chosen):
         want = made()
         causes = {
             "The kernel's corner is used, not its middle.": made(taps=slice(0, kernel)),
+            "The slice begins at kernel // 2: that is the middle for some sides, not for others.":
+                made(taps=slice(kernel // 2, kernel // 2 + kernel)),
             "The last filters are used, not the first.": made(rows=slice(outputs - width, outputs)),
             "The last channels of each filter are used, not the first.": made(cols=slice(inputs - channels, inputs)),
             "The image isn't padded.": made(pad=0),
@@ -618,9 +692,12 @@ def three_quantities_and_one_and_nothing(learner, reference, rng):
 
 def _check_front(learner, reference, points):
     got = learner.pareto_front(points)
-    expect.that(type(got) in (list, tuple) and all(isinstance(row, int | np.integer) for row in got),
-                "a list of rows' numbers", expect.show(got),
-                cause="The numbers of the points are wanted, not the points.",
+    mask = type(got) in (list, tuple) and any(isinstance(row, bool) for row in got)
+    numbers = type(got) in (list, tuple) and not mask and all(isinstance(row, int | np.integer) for row in got)
+    cause = "That says of each point whether it is on the front." if mask else \
+        "They come in an array; a list is wanted." if isinstance(got, Tensor | np.ndarray) and got.ndim == 1 else \
+        "The numbers of the points are wanted, not the points."
+    expect.that(numbers, "a list of rows' numbers", expect.show(got), cause=cause,
                 next_step="Collect the numbers of the rows, from 0.")
     want = reference.pareto_front(points)
     rows = points.tolist()
@@ -628,6 +705,11 @@ def _check_front(learner, reference, points):
     unbeaten = [i for i, own in enumerate(rows)
                 if not any(all(x < y for x, y in zip(other, own, strict=True)) for other in rows)]
     causes = {
+        "Rows are counted from 1.": [row + 1 for row in want],
+        "Those are the points that are beaten.": [row for row in range(len(rows)) if row not in want],
+        "A point goes as soon as another is smaller in any number; nowhere larger is asked for as well.":
+            [i for i, own in enumerate(rows)
+             if not any(any(x < y for x, y in zip(other, own, strict=True)) for other in rows)],
         "The larger is taken for the better.": reference.pareto_front(-points),
         "Equal points knock one another out.": alone,
         "A point only counts as beaten if another is smaller in every number; nowhere larger, somewhere smaller is "
@@ -682,16 +764,47 @@ def _check_halving(learner, reference, rng, candidates, epochs, rate, first, tie
     causes = {
         "The errors of the last epoch are used, which nobody has seen yet.":
             rounds(errors[:, -1:].expand_as(errors).contiguous()),
-        "The errors of the first epoch are used all the time.": rounds(errors[:, :1].expand_as(errors).contiguous()),
+        "Older errors count than the last that were seen: those of the first epoch.":
+            rounds(errors[:, :1].expand_as(errors).contiguous()),
+        "The best error so far counts; the last one that was seen should.": rounds(errors.cummin(1).values),
+        "The errors of the next epoch are used, which nobody has seen yet.":
+            rounds(torch.cat([errors[:, 1:], errors[:, -1:]], 1)),
+        "Each round tells its own epochs; how long its candidates have been trained in all is wanted.":
+            ([(done - before, alive) for (done, alive), before in
+              zip(want[0], [0, *(done for done, _ in want[0])], strict=False)], want[1]),
+        "Of equal candidates, the later goes on.": _later(rounds, errors),
         "Whoever goes on is counted as trained anew; it is trained on.":
             (want[0], sum(done * len(alive) for done, alive in want[0])),
         "The worst go on.": rounds(-errors),
     }
-    expect.equal((list(map(tuple, got[0])), got[1]), want,
-                 f"the rounds of {candidates} candidates, {epochs} epochs, rate {rate}, first {first}",
+    found = list(map(tuple, got[0])), got[1]
+    expect.equal(found, want, f"the rounds of {candidates} candidates, {epochs} epochs, rate {rate}, first {first}",
                  causes={words: value for words, value in causes.items() if value != want},
-                 cause="Look at how many go on where the number doesn't divide, and where the last round is.",
+                 cause=_where_they_part(found[0], want[0]),
                  next_step="Write the rounds of 8 candidates and 8 epochs by hand: 1, 2, 4, 8 epochs; 8, 4, 2, 1 left.")
+
+
+def _later(rounds, errors):
+    """The rounds if of equal candidates the later went on: those of the candidates turned round."""
+    found, spent = rounds(errors.flip(0))
+    last = len(errors) - 1
+    return [(done, sorted(last - candidate for candidate in alive)) for done, alive in found], spent
+
+
+def _where_they_part(found, want):
+    """What is different in the first round that isn't as it should be, in words."""
+    for one, other in zip(found, want, strict=False):
+        if len(one) != 2 or one[0] != other[0]:
+            return "A round ends at another epoch."
+        if type(one[1]) in (list, tuple) and len(one[1]) != len(other[1]):
+            return "Another number of candidates goes on: look at how many where it doesn't divide."
+        if type(one[1]) in (list, tuple) and sorted(one[1]) == list(other[1]) != list(one[1]):
+            return "The right candidates, but not in the order of their numbers."
+        if one[1] != other[1]:
+            return "Other candidates go on: which errors have been seen by then?"
+    if len(found) < len(want):
+        return "A round is missing at the end: one candidate that is left is trained on, too."
+    return "There are too many rounds." if len(found) > len(want) else "The rounds are right, the epochs spent are not."
 
 
 @check("hypervolume", weight=2)
@@ -718,9 +831,14 @@ def _check_area(learner, points, corner):
     want = sum(dominated(x, y) for x in range(-3, corner[0]) for y in range(-3, corner[1]))
     boxes = [(corner[0] - a) * (corner[1] - b) for a, b in rows]
     inside = [max(0, corner[0] - a) * max(0, corner[1] - b) for a, b in rows]
+    kept = torch.tensor(sorted(row for row in rows if row[0] < corner[0] and row[1] < corner[1])).reshape(-1, 2)
+    heights = corner[1] - kept[:, 1].cummin(0).values if len(kept) else kept[:, 1]
+    slanted = float(torch.trapezoid(torch.cat([heights, heights[-1:]]),
+                                    torch.cat([kept[:, 0], torch.tensor(corner[:1]) + 0.0])) if len(kept) else 0.0)
     causes = {"Where the boxes of two points overlap, the area is counted twice.": sum(inside),
               "A point beyond the corner in both numbers gives a box too: minus times minus.": sum(boxes),
-              "That is the largest box of a single point.": max(inside, default=0)}
+              "That is the largest box of a single point.": max(inside, default=0),
+              "Slanted lines join the points; what lies between two of them, nobody has reached.": slanted}
     expect.close(learner.hypervolume(points, torch.tensor(corner, dtype=torch.float64)), float(want),
                  f"the area up to {corner} of {points.tolist() if len(rows) < 5 else f'{len(rows)} points'}", rtol=1e-9,
                  causes={words: value for words, value in causes.items() if value != want},
