@@ -2,7 +2,7 @@
 
     python -m solutions.student_and_teacher.experiment
 
-trains every teacher and student and writes ``results/student_and_teacher.json`` and ``.nut``; about half an hour on one
+trains every teacher and student and writes ``results/student_and_teacher.json`` and ``.nut``; about an hour on one
 core. ``--run`` and ``--seed`` train one student only and write what there is so far; what is trained is kept in
 ``trained/``: delete it there to have it made anew. Temperatures, learning rates and biases were chosen on validation
 images; the test images are looked at once, at the end.
@@ -97,8 +97,8 @@ def collect(keep: Path) -> Path:
         hints=dict(alone=kept.row("thin-alone"), distilled=kept.row("thin-distilled"), hinted=kept.row("thin-hinted"),
                    teacher="convolutional", temperature=4.0, hint_epochs=runs.HINTING.epochs),
         ensemble=ensemble(kept),
-        lab=dict(alone=kept.row("lenet-alone"), distilled=kept.row(best) if best else None,
-                 teacher=TEACHER),
+        lab=dict(alone=kept.row("lenet-alone"), alone_high_rate=kept.row("lenet-alone-high-rate"),
+                 distilled=kept.row(best) if best else None, teacher=TEACHER),
         reference=hand_in(best, keep),
     )
     ship_logits(keep)
@@ -187,8 +187,8 @@ def temperatures(kept: Kept) -> list[Row]:
 
 
 def best_lenet(kept: Kept) -> str | None:
-    """The taught LeNet-300-100 that is best on validation images: at some temperature, or trained for longer."""
-    names = [f"lenet-at-{temperature:g}" for temperature in runs.TEMPERATURES] + ["lenet-long"]
+    """The taught LeNet-300-100 that is best on validation images: at some temperature, or at a higher rate."""
+    names = [f"lenet-at-{temperature:g}" for temperature in runs.TEMPERATURES] + ["lenet-high-rate"]
     there = [(row["validation_errors"]["mean"], name) for name in names if (row := kept.row(name))]
     return min(there)[1] if there else None
 

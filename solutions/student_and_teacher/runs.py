@@ -33,7 +33,7 @@ LENET = (784, 300, 100, 10)
 NARROW = (784, 30, 30, 10)
 
 TEACHERS: dict[str, tuple[Callable[[], nn.Module], Recipe]] = {
-    "1200-1200": (networks.dropping, Recipe(epochs=40, batch_size=500, learning_rate=2e-3, warm_up=0.05, shift=2,
+    "1200-1200": (networks.dropping, Recipe(epochs=150, batch_size=500, learning_rate=2e-3, warm_up=0.05, shift=2,
                                             precision="bfloat16")),
     "convolutional": (networks.conv_teacher, Recipe(epochs=12, batch_size=128, learning_rate=2e-3, warm_up=0.05,
                                                     shift=2, precision="bfloat16")),
@@ -188,10 +188,10 @@ def a_few(seed: int) -> Tensor:
 MEMBERS = (0, 1, 2)
 ENSEMBLE_TEMPERATURE = 20.0  # at 4 the student did no better
 FEW = 0.03
-WIDE_RECIPE = Recipe(epochs=20, batch_size=500, learning_rate=2e-3, warm_up=0.05, precision="bfloat16")
-LENET_RECIPE = replace(WIDE_RECIPE, epochs=15, batch_size=128)
-LONG_RECIPE = replace(WIDE_RECIPE, epochs=40, batch_size=250, learning_rate=3e-3)
-QUICK = replace(WIDE_RECIPE, epochs=15, batch_size=250)
+WIDE_RECIPE = Recipe(epochs=20, batch_size=500, learning_rate=1e-2, warm_up=0.05, precision="bfloat16")
+LENET_RECIPE = replace(WIDE_RECIPE, epochs=15, batch_size=128, learning_rate=2e-3)
+HIGH_RATE = replace(LENET_RECIPE, learning_rate=1e-2)  # soft targets bear it, and learn better with it
+QUICK = replace(LENET_RECIPE, batch_size=250)
 FEW_RECIPE = Recipe(epochs=60, batch_size=110, warm_up=0.05, precision="bfloat16")
 SMALL = Recipe(epochs=10, batch_size=128, learning_rate=2e-3, warm_up=0.05, precision="bfloat16")
 HINTING = replace(SMALL, epochs=2)
@@ -216,7 +216,8 @@ def _all_runs() -> list[Run]:
         Run("lenet-alone", lenet, LENET_RECIPE, labels),
         Run("lenet-arithmetic-20", lenet, LENET_RECIPE, together("arithmetic")),
         Run("lenet-geometric-20", lenet, LENET_RECIPE, together("geometric")),
-        Run("lenet-long", lenet, LONG_RECIPE, helped),
+        Run("lenet-high-rate", lenet, HIGH_RATE, soft("convolutional", 8.0)),
+        Run("lenet-alone-high-rate", lenet, HIGH_RATE, labels),
         Run("thin-alone", networks.thin_and_deep, SMALL, labels),
         Run("thin-distilled", networks.thin_and_deep, SMALL, soft("convolutional", 4.0)),
         Run("thin-hinted", networks.thin_and_deep, replace(SMALL, epochs=SMALL.epochs - HINTING.epochs),
