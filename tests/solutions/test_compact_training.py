@@ -54,7 +54,7 @@ def test_an_interrupted_training_is_not_finished(tmp_path):
         torch.save({"history": [{}] * done}, training.state("residual", "short", seed, tmp_path))
     assert [training.epochs_of("residual", "short", seed, tmp_path) for seed in range(3)] == [epochs, epochs - 1, 0]
     assert [training.kept("residual", "short", seed, tmp_path) for seed in range(3)] == [True, False, False]
-    assert not training.kept("residual", "plain", 0, tmp_path)
+    assert not training.kept("residual", "middle", 0, tmp_path)
 
 
 @pytest.mark.parametrize("name", experiment.ROWS)
