@@ -48,8 +48,7 @@ def _one_row(rows: np.ndarray, first: int, panels: np.ndarray, start: int, width
     return a, e
 
 
-def _multiply(rows: np.ndarray, panels: np.ndarray, shape: tuple[int, int, int], numbers: int,
-              result: np.ndarray) -> None:  # fmt: skip
+def _multiply(rows: np.ndarray, panels: np.ndarray, numbers: int, result: np.ndarray) -> None:
     """Write the product of packed rows and packed columns into ``result``.
 
     Where the number of rows isn't a multiple of four, the last tile begins earlier and makes some rows again; the same
@@ -58,17 +57,16 @@ def _multiply(rows: np.ndarray, panels: np.ndarray, shape: tuple[int, int, int],
     Parameters
     ----------
     rows : ndarray
-        uint64, the words of m rows one after another.
+        uint64, shape ``(m, words)``.
     panels : ndarray
-        uint64, from :attr:`nutshell.binary.Packed.panels`, flat.
-    shape : tuple of int
-        m, the words of a row, and the panels, at least two.
+        uint64, shape ``(panels, words, 8)``, at least two panels, from :attr:`nutshell.binary.Packed.panels`.
     numbers : int
         Signs in a row.
     result : ndarray
-        int32, flat, eight products a panel for each row.
+        int32, shape ``(m, 8 · panels)``.
     """
-    count, width, across = shape
+    count, width = rows.shape
+    across = panels.shape[0]
     line = 8 * across  # products of a row
     for pair in range(0, across, 2):
         panel = min(pair, across - 2)
@@ -126,5 +124,5 @@ def _compile(function: Any, types: str) -> Any:
 
 
 tile, one_row = njit(_tile), njit(_one_row)
-multiply = _compile(_multiply, "void(uint64[::1], uint64[::1], UniTuple(int64, 3), int64, int32[::1])")
+multiply = _compile(_multiply, "void(uint64[:, ::1], uint64[:, :, ::1], int64, int32[:, ::1])")
 pack = _compile(_pack, "void(float32[::1], int64, uint8[:, ::1])")

@@ -110,7 +110,7 @@ def signs(typing: Any, values: Any, start: Any) -> Any:
 
 
 def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Address of an element of the array that is the first argument, at the second; not checked."""
+    """Address of an element of the array that is the first argument, counted as if it were flat; not checked."""
     array = context.make_array(signature.args[0])(context, builder, arguments[0])
     return builder.gep(array.data, [arguments[1]])
 

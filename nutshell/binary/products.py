@@ -16,7 +16,8 @@ from nutshell.binary.packing import Packed
 from nutshell.errors import WrongUse
 
 _BLOCK = 1 << 15  # pairs of rows that NumPy takes at a time: 3 · 256 KB of differences, in the second cache
-_BUFFER = 512  # numbers; with its usual 8192, NumPy 2.4 copies a broadcast operand, which takes three times as long
+_BUFFER = 1024  # numbers; where it is far longer than the inner axis, as its usual 8192 is, NumPy 2.4 copies a broadcast
+# operand, which takes up to three times as long
 _CACHE = 1 << 15  # words of rows that Numba's version takes at a time: 256 KB
 _WORTH = 1 << 21  # products of words below which handing them to threads takes longer than it saves
 _BYTE = 3  # words whose ones surely fit a byte: 3 · 64 = 192
@@ -85,7 +86,7 @@ def with_numpy(left: Packed, right: Packed) -> np.ndarray:
     few = np.empty((block, inner), dtype=np.uint8 if deep <= _BYTE else wide)
     ones = np.empty((block, inner), dtype=wide)
     with np.errstate():  # gives the size of NumPy's buffer back
-        np.setbufsize(_BUFFER)
+        np.setbufsize(max(16, min(_BUFFER, 2 * inner // 16 * 16)))  # a multiple of 16
         for start in range(0, outer, block):
             size = min(block, outer - start)
             ones[:] = 0
@@ -107,27 +108,35 @@ def with_numba(left: Packed, right: Packed, threads: int = 1) -> np.ndarray:
 
     Numba lets go of Python's lock, so that plain threads share the rows.
     """
-    from nutshell.binary.compiled import multiply  # only here: the import takes most of a second
-
+    multiply = _compiled()
     words, panels = np.ascontiguousarray(left.words), right.panels
+    rows, columns = len(words), len(right)
     across, width, lanes = panels.shape
-    result = np.empty((len(words), across * lanes), dtype=np.int32)
+    result = np.empty((rows, across * lanes), dtype=np.int32)
+    if rows * columns * width < _WORTH:
+        threads = 1
+    step = max(4, min(_CACHE // max(width, 1), -(-rows // threads)))
+    if rows <= step:  # in one go: with a few rows Python takes longer than the kernel
+        multiply(words, panels, left.numbers, result)
+        return result[:, :columns]
 
     def part(first: int) -> None:
-        some = words[first : first + step]
-        multiply(some.ravel(), panels.ravel(), (len(some), width, across), left.numbers,
-                 result[first : first + step].ravel())
+        multiply(words[first : first + step], panels, left.numbers, result[first : first + step])
 
-    if len(words) * len(right) * width < _WORTH:
-        threads = 1
-    step = max(4, min(_CACHE // max(width, 1), -(-len(words) // threads)))
-    starts = range(0, len(words), step)
+    starts = range(0, rows, step)
     others = [_pool(threads).submit(part, start) for start in starts if threads > 1 and start % (threads * step)]
     for start in starts if threads == 1 else starts[::threads]:  # this thread has its share too
         part(start)
     for job in others:
         job.result()
-    return result[:, : len(right)]
+    return result[:, :columns]
+
+
+@cache
+def _compiled() -> Callable[..., None]:
+    from nutshell.binary.compiled import multiply  # only here: the import takes most of a second
+
+    return multiply
 
 
 @cache

@@ -84,7 +84,7 @@ def kernel_row(name: str, rows: int, numbers: int, outputs: int, seconds: float)
             raise AssertionError(f"{name}: {kernel} isn't the product of ±1.")
     numbers_in = float_calls(left, right)
     bits: dict[str, Callable[[], object]] = {
-        kernel: partial(anew, packed, weights, kernel) for kernel in ("numpy", "numba")}
+        "numpy": partial(anew, packed, weights), "numba": partial(binary.product, packed, weights, "numba")}
     if rows * numbers * outputs <= SLOW / 20:
         bits["plain"] = partial(binary.product, packed, weights, "plain")
     with threadpool_limits(1):  # NumPy's BLAS takes all of them by itself
@@ -115,9 +115,9 @@ def kernel_row(name: str, rows: int, numbers: int, outputs: int, seconds: float)
     return row
 
 
-def anew(rows: binary.Packed, weights: binary.Packed, kernel: str) -> np.ndarray:
-    """A product with rows that were just packed: only weights keep what is made of them once."""
-    return binary.product(binary.Packed(rows.words, rows.numbers), weights, kernel)
+def anew(rows: binary.Packed, weights: binary.Packed) -> np.ndarray:
+    """NumPy's product with rows that were just packed: only weights may keep their words turned round."""
+    return binary.product(binary.Packed(rows.words, rows.numbers), weights)
 
 
 def float_calls(left: np.ndarray, right: np.ndarray) -> dict[str, Callable[[], object]]:
