@@ -16,10 +16,9 @@ from nutshell.binary.packing import Packed
 from nutshell.errors import WrongUse
 
 _BLOCK = 1 << 15  # pairs of rows that NumPy takes at a time: 3 · 256 KB of differences, in the second cache
-_BUFFER = 1024  # numbers; where it is far longer than the inner axis, as its usual 8192 is, NumPy 2.4 copies a broadcast
-# operand, which takes up to three times as long
+_BUFFER = 2048  # numbers; if it is much longer than the inner axis, NumPy 2.4 copies a broadcast operand, which is slow
 _CACHE = 1 << 15  # words of rows that Numba's version takes at a time: 256 KB
-_WORTH = 1 << 21  # products of words below which handing them to threads takes longer than it saves
+_WORTH = 1 << 21  # products of words below which sharing them out takes longer than it saves
 _BYTE = 3  # words whose ones surely fit a byte: 3 · 64 = 192
 
 
@@ -76,26 +75,30 @@ def with_numpy(left: Packed, right: Packed) -> np.ndarray:
         return np.ascontiguousarray(with_numpy(right, left).T)
     (outer, width), inner = left.words.shape, len(right)
     rows, columns = left.columns, right.columns
-    result = np.empty((outer, inner), dtype=np.int32)
-    parts = max(1, -(-outer * inner // _BLOCK))  # of equal size
-    block = max(1, -(-outer // parts))
-    deep = _BYTE if block * inner * width > _BLOCK else max(1, width)  # what is small is done in one step
     wide = np.uint16 if left.numbers < 1 << 16 else np.uint32
-    differences = np.empty((deep, block, inner), dtype=np.uint64)
+    if outer * inner * width <= _BLOCK:  # what is small is done in one step
+        counts = np.bitwise_count(rows[:, :, None] ^ columns[:, None])
+        found = np.multiply(np.add.reduce(counts, axis=0, dtype=wide), -2, dtype=np.int32)
+        found += left.numbers
+        return found
+    result = np.empty((outer, inner), dtype=np.int32)
+    parts = -(-outer * inner // _BLOCK)  # of equal size
+    block = -(-outer // parts)
+    differences = np.empty((_BYTE, block, inner), dtype=np.uint64)
     counts = np.empty_like(differences, dtype=np.uint8)
-    few = np.empty((block, inner), dtype=np.uint8 if deep <= _BYTE else wide)
+    few = np.empty((block, inner), dtype=np.uint8)
     ones = np.empty((block, inner), dtype=wide)
     with np.errstate():  # gives the size of NumPy's buffer back
         np.setbufsize(max(16, min(_BUFFER, 2 * inner // 16 * 16)))  # a multiple of 16
         for start in range(0, outer, block):
             size = min(block, outer - start)
             ones[:] = 0
-            for word in range(0, width, deep):
-                now = slice(min(deep, width - word)), slice(size)
-                np.bitwise_xor(rows[word : word + deep, start : start + size, None],
-                               columns[word : word + deep, None], out=differences[now])  # fmt: skip
+            for word in range(0, width, _BYTE):
+                now = slice(min(_BYTE, width - word)), slice(size)
+                np.bitwise_xor(rows[word : word + _BYTE, start : start + size, None],
+                               columns[word : word + _BYTE, None], out=differences[now])  # fmt: skip
                 np.bitwise_count(differences[now], out=counts[now])
-                np.add.reduce(counts[now], axis=0, dtype=few.dtype, out=few[:size])
+                np.add.reduce(counts[now], axis=0, dtype=np.uint8, out=few[:size])
                 np.add(ones[:size], few[:size], out=ones[:size])
             found = result[start : start + size]
             np.multiply(ones[:size], -2, out=found, dtype=np.int32)
@@ -113,12 +116,10 @@ def with_numba(left: Packed, right: Packed, threads: int = 1) -> np.ndarray:
     rows, columns = len(words), len(right)
     across, width, lanes = panels.shape
     result = np.empty((rows, across * lanes), dtype=np.int32)
-    if rows * columns * width < _WORTH:
-        threads = 1
-    step = max(4, min(_CACHE // max(width, 1), -(-rows // threads)))
-    if rows <= step:  # in one go: with a few rows Python takes longer than the kernel
+    if rows * columns * width < _WORTH:  # in one go: with a few rows Python takes longer than the kernel
         multiply(words, panels, left.numbers, result)
         return result[:, :columns]
+    step = max(4, min(_CACHE // width, -(-rows // threads)))
 
     def part(first: int) -> None:
         multiply(words[first : first + step], panels, left.numbers, result[first : first + step])
