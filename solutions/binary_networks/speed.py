@@ -105,7 +105,9 @@ def kernel_row(name: str, rows: int, numbers: int, outputs: int, seconds: float)
         "name": name, "rows": rows, "signs": numbers, "outputs": outputs,
         "one_thread_us": one | {"blas": blas}, "all_threads_us": all_threads | {"blas": blas_all},
         "speed_up": {kernel: round(blas / one[kernel], 2) for kernel in bits},
-        "speed_up_with_packing": {kernel: round(blas / (one[kernel] + one["packing"]), 2) for kernel in bits},
+        "speed_up_with_packing": {
+            kernel: round(blas / (one[kernel] + one["packing" if kernel == "numba" else "packing_numpy"]), 2)
+            for kernel in bits},
         "speed_up_all_threads": round(blas_all / all_threads["numba"], 2),
         "blas_gmacs": round(rows * numbers * outputs / blas / 1e3, 1),
         "numba_gmacs": round(rows * numbers * outputs / one["numba"] / 1e3, 1),

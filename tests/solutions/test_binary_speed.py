@@ -15,7 +15,7 @@ def test_a_row_times_every_version_and_its_ratios_follow_from_its_times():
     assert min(one.values()) > 0
     assert one["blas"] == min(one["blas_numpy"], one["blas_torch"])
     assert row["speed_up"]["numba"] == pytest.approx(one["blas"] / one["numba"], abs=0.006)
-    packed = one["numpy"] + one["packing"]
+    packed = one["numpy"] + one["packing_numpy"]
     assert row["speed_up_with_packing"]["numpy"] == pytest.approx(one["blas"] / packed, abs=0.006)
     assert row["speed_up_all_threads"] == pytest.approx(every["blas"] / every["numba"], abs=0.006)
     assert (row["float_bytes"], row["packed_bytes"]) == (16 * 130 * 4, 16 * 3 * 8)
