@@ -69,6 +69,23 @@ def dct_of_any_size(size):
     return basis
 
 
+@mutant("dct_basis")
+def dct_in_float32(size):
+    """The places are made in torch's default dtype"""
+    n = _places(size).float()
+    basis = math.sqrt(2 / size) * torch.cos(math.pi / (2 * size) * torch.outer(n, 2 * n + 1))
+    basis[0] = math.sqrt(1 / size)
+    return basis
+
+
+@mutant("dct_basis")
+def dct_of_whole_places(size):
+    """The places are whole numbers, of which the cosine makes float32; the factors make float64 of that"""
+    n = _places(size).long()
+    factors = torch.tensor([1 / size, *[2 / size] * (size - 1)], dtype=torch.float64).sqrt()
+    return factors[:, None] * torch.cos(math.pi / (2 * size) * torch.outer(n, 2 * n + 1))
+
+
 @alternative("dct_basis")
 def dct_number_by_number(size):
     """Two loops and math.cos"""
@@ -153,6 +170,20 @@ def hash_from_one(shape, buckets, seed=0):
     return mix(keys, 2 * seed) % buckets + 1, 1.0 - 2.0 * (mix(keys, 2 * seed + 1) % 2)
 
 
+@mutant("bucket_hash")
+def hash_with_whole_signs(shape, buckets, seed=0):
+    """Signs are whole numbers, as the hashes are"""
+    keys = _keys(shape, buckets)
+    return mix(keys, 2 * seed) % buckets, 1 - 2 * (mix(keys, 2 * seed + 1) % 2)
+
+
+@mutant("bucket_hash")
+def hash_with_double_signs(shape, buckets, seed=0):
+    """Signs are float64"""
+    keys = _keys(shape, buckets)
+    return mix(keys, 2 * seed) % buckets, 1 - 2 * (mix(keys, 2 * seed + 1) % 2).double()
+
+
 @alternative("bucket_hash")
 def hash_with_where(shape, buckets, seed=0):
     """torch.where and remainder, reshaped last"""
@@ -179,6 +210,16 @@ def hash_number_by_number(shape, buckets, seed=0):
     index[300:] = mix(rest, 2 * seed).fmod(buckets)
     sign[300:] = (-1.0) ** (mix(rest, 2 * seed + 1) % 2)
     return index.reshape(shape), sign.reshape(shape)
+
+
+@alternative("bucket_hash")
+def hash_of_numpys_keys(shape, buckets, seed=0):
+    """Keys by np.ravel_multi_index, signs as a power"""
+    if buckets < 1:
+        raise ValueError("no buckets")
+    keys = np.ravel_multi_index(np.indices(shape), shape) if math.prod(shape) else np.zeros(shape, dtype=np.int64)
+    keys = torch.from_numpy(keys)
+    return mix(keys, 2 * seed) % buckets, torch.pow(-1.0, mix(keys, 2 * seed + 1) % 2)
 
 
 # hashed_layer --------------------------------------------------------------------------------------------------------
@@ -313,6 +354,91 @@ def layer_that_starts_small(inputs, outputs, buckets, seed=0):
     return _Layer(inputs, outputs, buckets, seed, bound=1 / math.sqrt(buckets))
 
 
+class _Tabled(_Layer):
+    """A layer of given buckets and signs."""
+
+    def __init__(self, inputs, outputs, buckets, index, sign):
+        super().__init__(inputs, outputs, buckets, 0)
+        self.tables = index, sign
+
+    def matrix(self):
+        return self.weight[self.tables[0]] * self.tables[1]
+
+
+@mutant("hashed_layer")
+def layer_with_one_hash(inputs, outputs, buckets, seed=0):
+    """The sign comes from the bucket's own hash: with an even number of buckets, each has one sign"""
+    hashes = mix(torch.arange(outputs * inputs).reshape(outputs, inputs), 2 * seed)
+    return _Tabled(inputs, outputs, buckets, hashes % buckets, 1.0 - 2.0 * (hashes % 2))
+
+
+@mutant("hashed_layer")
+def layer_of_random_tables(inputs, outputs, buckets, seed=0):
+    """A random generator in place of the hash: no reader of the file knows it"""
+    generator = torch.Generator().manual_seed(seed)
+    index = torch.randint(0, buckets, (outputs, inputs), generator=generator)
+    return _Tabled(inputs, outputs, buckets, index, 1.0 - 2.0 * torch.randint(0, 2, index.shape, generator=generator))
+
+
+@mutant("hashed_layer")
+def layer_of_the_seed_itself(inputs, outputs, buckets, seed=0):
+    """The seed for the buckets, and the next one for the signs: neighbouring layers share hashes"""
+    keys = torch.arange(outputs * inputs).reshape(outputs, inputs)
+    return _Tabled(inputs, outputs, buckets, mix(keys, seed) % buckets, 1.0 - 2.0 * (mix(keys, seed + 1) % 2))
+
+
+@mutant("hashed_layer")
+def layer_with_turned_signs(inputs, outputs, buckets, seed=0):
+    """−1 for even hashes"""
+    index, sign = _tables(outputs, inputs, buckets, seed)
+    return _Tabled(inputs, outputs, buckets, index, -sign)
+
+
+@mutant("hashed_layer")
+def layer_with_keys_by_column(inputs, outputs, buckets, seed=0):
+    """The matrix is made inputs × outputs, and transposed: keys go down its columns"""
+    index, sign = _tables(inputs, outputs, buckets, seed)
+    return _Tabled(inputs, outputs, buckets, index.T, sign.T)
+
+
+@mutant("hashed_layer")
+def layer_that_squeezes(inputs, outputs, buckets, seed=0):
+    """A single image loses its axis"""
+
+    class Squeezing(_Layer):
+        def forward(self, x):
+            return super().forward(x).squeeze()
+
+    return Squeezing(inputs, outputs, buckets, seed)
+
+
+@mutant("hashed_layer")
+def layer_that_starts_by_its_seed(inputs, outputs, buckets, seed=0):
+    """The seed of the hash is torch's, too: everything that is drawn afterwards is drawn from it"""
+    torch.manual_seed(seed)
+    return _Layer(inputs, outputs, buckets, seed)
+
+
+@mutant("hashed_layer")
+def layer_that_keeps_its_matrix(inputs, outputs, buckets, seed=0):
+    """The matrix is made once, in __init__: the buckets are trained, and it doesn't follow"""
+    layer = _Layer(inputs, outputs, buckets, seed)
+    kept = layer.matrix().detach()
+    layer.matrix = lambda: kept
+    return layer
+
+
+@mutant("hashed_layer")
+def layer_with_an_activation(inputs, outputs, buckets, seed=0):
+    """A ReLU behind the layer"""
+
+    class Activated(_Layer):
+        def forward(self, x):
+            return super().forward(x).relu()
+
+    return Activated(inputs, outputs, buckets, seed)
+
+
 @alternative("hashed_layer")
 def layer_by_index_select(inputs, outputs, buckets, seed=0):
     """A flat selection, a table that is kept but is no part of the state, weights of nn.init"""
@@ -336,15 +462,15 @@ def layer_by_index_select(inputs, outputs, buckets, seed=0):
 
 @alternative("hashed_layer")
 def layer_row_by_row(inputs, outputs, buckets, seed=0):
-    """One row of the matrix at a time: never more than a row in memory; another seed's hash does as well"""
+    """One row of the matrix at a time: never more than a row in memory"""
 
     class Rows(_Layer):
         def forward(self, x):
             columns = []
             for i in range(outputs):
                 keys = torch.arange(i * inputs, (i + 1) * inputs)
-                sign = torch.where(mix(keys, seed + 77) % 2 == 0, 1.0, -1.0)
-                columns.append(x @ (self.weight[mix(keys, 1000 + seed) % buckets] * sign))
+                sign = torch.where(mix(keys, 2 * seed + 1) % 2 == 0, 1.0, -1.0)
+                columns.append(x @ (self.weight[mix(keys, 2 * seed) % buckets] * sign))
             return torch.stack(columns, 1) + self.bias
 
     return Rows(inputs, outputs, buckets, seed)
@@ -431,6 +557,20 @@ def fresh_of_any_bands(values, shape, basis, seed=0):
     return basis.T @ _coefficients([*values, *zero][: 2 * side - 1], shape, seed) @ basis
 
 
+@mutant("fresh_filter")
+def fresh_in_float64_only(values, shape, basis, seed=0):
+    """The coefficients are filled into a tensor of float64, whatever the values are"""
+    coefficients = torch.zeros(shape, dtype=torch.float64)
+    coefficients[:] = _coefficients(values, shape, seed)
+    return basis.T @ coefficients @ basis
+
+
+@mutant("fresh_filter")
+def fresh_in_float32(values, shape, basis, seed=0):
+    """The kernels are made float32"""
+    return (basis.T @ _coefficients(values, shape, seed) @ basis).float()
+
+
 @alternative("fresh_filter")
 def fresh_by_einsum(values, shape, basis, seed=0):
     """One long vector of all buckets with offsets, and an einsum"""
@@ -460,6 +600,22 @@ def fresh_as_a_sum_of_waves(values, shape, basis, seed=0):
             numbers = bucket[mix(keys, 2 * seed) % len(bucket)] * (1.0 - 2.0 * (mix(keys, 2 * seed + 1) % 2))
             kernels = kernels + numbers.to(basis.dtype)[:, :, None, None] * torch.outer(basis[u], basis[v])
     return kernels
+
+
+@alternative("fresh_filter")
+def fresh_into_zeros(values, shape, basis, seed=0):
+    """Coefficients are filled into zeros of the values' dtype, place by place of a kernel"""
+    side = shape[-1]
+    if len(values) != 2 * side - 1:
+        raise ValueError("bands")
+    keys = torch.arange(math.prod(shape)).view(shape)
+    index, odd = mix(keys, 2 * seed), mix(keys, 2 * seed + 1) % 2
+    coefficients = torch.zeros(shape, dtype=values[0].dtype)
+    for u in range(side):
+        for v in range(side):
+            band = values[u + v]
+            coefficients[..., u, v] = (1 - 2 * odd[..., u, v]) * band[index[..., u, v] % len(band)]
+    return torch.matmul(basis.mT, torch.matmul(coefficients, basis))
 
 
 # circulant_product ---------------------------------------------------------------------------------------------------
@@ -540,6 +696,28 @@ def circulant_of_any_inputs(vectors, inputs):
     blocks = torch.fft.rfft(inputs.reshape(len(inputs), columns, size))
     sums = torch.einsum("pqf,nqf->npf", torch.fft.rfft(vectors), blocks)
     return torch.fft.irfft(sums, n=size).flatten(1)
+
+
+@mutant("circulant_product")
+def circulant_of_whole_blocks(vectors, inputs):
+    """Any whole number of blocks is taken: the sum is broadcast, or ends where the inputs do"""
+    columns, size = vectors.shape[1:]
+    if inputs.shape[1] % size:
+        raise ValueError(f"{inputs.shape[1]} columns")
+    blocks = torch.fft.rfft(inputs.reshape(len(inputs), -1, size))
+    number = min(columns, blocks.shape[1])
+    sums = torch.einsum("pqf,nqf->npf", torch.fft.rfft(vectors)[:, :number], blocks[:, :number])
+    return torch.fft.irfft(sums, n=size).flatten(1)
+
+
+@mutant("circulant_product")
+def circulant_that_broadcasts(vectors, inputs):
+    """A single block of inputs goes to all columns of blocks; other numbers of blocks are refused"""
+    columns, size = vectors.shape[1:]
+    if inputs.shape[1] not in (size, columns * size):
+        raise ValueError(f"{inputs.shape[1]} columns")
+    blocks = torch.fft.rfft(inputs.reshape(len(inputs), 1, -1, size))
+    return torch.fft.irfft((torch.fft.rfft(vectors) * blocks).sum(2), n=size).flatten(1)
 
 
 @alternative("circulant_product")
@@ -626,6 +804,34 @@ def cell_without_tanh(inputs, hidden, memory, input_vectors, hidden_vectors, bia
     if peepholes is not None:
         o = o + peepholes[2] * memory
     return torch.sigmoid(o) * memory, memory
+
+
+@mutant("circulant_cell")
+def cell_in_float64(inputs, hidden, memory, input_vectors, hidden_vectors, bias, peepholes=None):
+    """All is made float64, and stays it"""
+    arguments = (part.double() for part in (inputs, hidden, input_vectors, hidden_vectors, bias))
+    i, f, g, o = _sums(*arguments).chunk(4, 1)
+    p = torch.zeros(3, memory.shape[1]) if peepholes is None else peepholes
+    after = torch.sigmoid(f + p[1] * memory) * memory + torch.sigmoid(i + p[0] * memory) * torch.tanh(g)
+    return torch.sigmoid(o + p[2] * after) * torch.tanh(after), after
+
+
+@mutant("circulant_cell")
+def cell_that_lets_old_memory_out(inputs, hidden, memory, input_vectors, hidden_vectors, bias, peepholes=None):
+    """What comes out is the memory before the step"""
+    i, f, g, o = _sums(inputs, hidden, input_vectors, hidden_vectors, bias).chunk(4, 1)
+    p = torch.zeros(3, memory.shape[1], dtype=memory.dtype) if peepholes is None else peepholes
+    after = torch.sigmoid(f + p[1] * memory) * memory + torch.sigmoid(i + p[0] * memory) * torch.tanh(g)
+    return torch.sigmoid(o + p[2] * after) * torch.tanh(memory), after
+
+
+@mutant("circulant_cell")
+def cell_with_a_relu(inputs, hidden, memory, input_vectors, hidden_vectors, bias, peepholes=None):
+    """The memory comes out through a ReLU"""
+    i, f, g, o = _sums(inputs, hidden, input_vectors, hidden_vectors, bias).chunk(4, 1)
+    p = torch.zeros(3, memory.shape[1], dtype=memory.dtype) if peepholes is None else peepholes
+    after = torch.sigmoid(f + p[1] * memory) * memory + torch.sigmoid(i + p[0] * memory) * torch.tanh(g)
+    return torch.sigmoid(o + p[2] * after) * torch.relu(after), after
 
 
 @alternative("circulant_cell")

@@ -30,7 +30,7 @@ def dct_basis(size: int) -> Tensor:
     Returns
     -------
     Tensor
-        T, float64, shape ``(size, size)``: a frequency a row, a place a column.
+        T, float64 and computed in it, shape ``(size, size)``: a frequency a row, a place a column.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def bucket_hash(shape: tuple[int, ...], buckets: int, seed: int = 0) -> tuple[Te
     Parameters
     ----------
     shape : tuple of int
-        Of the virtual tensor; empty sides are allowed.
+        Of the virtual tensor, with at least one side; empty sides are allowed.
     buckets : int
         B, at least 1.
     seed : int
@@ -100,10 +100,10 @@ def bucket_hash(shape: tuple[int, ...], buckets: int, seed: int = 0) -> tuple[Te
 def hashed_layer(inputs: int, outputs: int, buckets: int, seed: int = 0) -> nn.Module:
     """A linear layer that owns its buckets and a bias, and computes its matrix whenever it is used.
 
-    ``y = V x + b`` with ``V[i, j] = ξ(i, j) · w[h(i, j)]``, where h takes a place to its bucket and ξ to its sign, as
-    in ``bucket_hash``. The gradient of a bucket is then the signed sum over its places,
-    ``∂L/∂w_r = Σ ξ(i, j)·∂L/∂V[i, j]`` over all (i, j) with h(i, j) = r (HashedNets, section 4); torch finds that by
-    itself if V is computed from w by indexing.
+    ``y = V x + b`` with ``V[i, j] = ξ(i, j) · w[h(i, j)]``, where h takes a place to its bucket and ξ to its sign:
+    those of ``bucket_hash`` for the shape ``(outputs, inputs)`` and this seed. The gradient of a bucket is then the
+    signed sum over its places, ``∂L/∂w_r = Σ ξ(i, j)·∂L/∂V[i, j]`` over all (i, j) with h(i, j) = r (HashedNets,
+    section 4); torch finds that by itself if V is computed from w by indexing.
 
     Parameters
     ----------
@@ -112,14 +112,15 @@ def hashed_layer(inputs: int, outputs: int, buckets: int, seed: int = 0) -> nn.M
     buckets : int
         B, at least 1.
     seed : int
-        Of the hash, at least 0.
+        Of the hash alone, at least 0.
 
     Returns
     -------
     torch.nn.Module
         Its parameters are ``weight``, shape ``(buckets,)``, and ``bias``, shape ``(outputs,)``, float32; it has no
-        others, and no buffers. It maps ``(N, inputs)`` to ``(N, outputs)``. The weights start at random, with mean 0
-        and a variance of ``1 / (3·inputs)`` as those of ``nn.Linear``; the bias starts at 0.
+        others, and no buffers. It maps ``(N, inputs)`` to ``(N, outputs)``, N at least 1. The weights start at random,
+        with mean 0 and a variance of ``1 / (3·inputs)`` as those of ``nn.Linear``, and like those are drawn from
+        torch's global random state: two layers of one seed start differently. The bias starts at 0.
 
     Examples
     --------
@@ -159,7 +160,7 @@ def fresh_filter(values: list[Tensor], shape: tuple[int, int, int, int], basis: 
     Parameters
     ----------
     values : list of Tensor
-        2K − 1 of shape ``(B,)``, B at least 1 and different from band to band; all of one dtype.
+        2K − 1 of shape ``(B,)``; B is at least 1 and may differ from band to band. All are float32 or all float64.
     shape : tuple of int
         ``(P, C, K, K)``: outputs, inputs, and the square of the kernel.
     basis : Tensor
@@ -170,7 +171,8 @@ def fresh_filter(values: list[Tensor], shape: tuple[int, int, int, int], basis: 
     Returns
     -------
     Tensor
-        Kernels as ``nn.Conv2d`` keeps them, of the given shape, differentiable with respect to the values.
+        Kernels as ``nn.Conv2d`` keeps them, of the given shape, in the dtype of the values, differentiable with
+        respect to them.
 
     Raises
     ------
@@ -252,7 +254,7 @@ def circulant_cell(inputs: Tensor, hidden: Tensor, memory: Tensor, input_vectors
     Parameters
     ----------
     inputs : Tensor
-        x, shape ``(N, q·k)``.
+        x, shape ``(N, q·k)``, float32 or float64; all others have the same dtype.
     hidden, memory : Tensor
         h and c, shape ``(N, p·k)``.
     input_vectors : Tensor
@@ -267,9 +269,9 @@ def circulant_cell(inputs: Tensor, hidden: Tensor, memory: Tensor, input_vectors
     Returns
     -------
     hidden : Tensor
-        h', shape ``(N, p·k)``.
+        h', shape ``(N, p·k)``, in the dtype of the inputs.
     memory : Tensor
-        c', the same shape.
+        c', the same shape and dtype.
 
     Examples
     --------

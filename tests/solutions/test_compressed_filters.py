@@ -190,6 +190,18 @@ def _layer_with_a_fixed_sign(inputs, outputs, buckets, seed=0):
     return Fixed(inputs, outputs, buckets, seed)
 
 
+def _layer_of_doubled_buckets(inputs, outputs, buckets, seed=0):
+    class Doubled(mutants._Layer):
+        def matrix(self):
+            return 2 * super().matrix()
+
+    return Doubled(inputs, outputs, buckets, seed)
+
+
+def _layer_of_another_hash(inputs, outputs, buckets, seed=0):
+    return mutants._Layer(inputs, outputs, buckets, seed + 77)
+
+
 def _fresh_scaled(values, shape, basis, seed=0):
     return 2 * reference.fresh_filter(values, shape, basis, seed)
 
@@ -213,6 +225,10 @@ MISTAKES = [
     ("dct_basis", mutants.dct_without_scaling, "aren't scaled to length 1"),
     ("dct_basis", mutants.dct_with_one_factor, "another factor"),
     ("dct_basis", mutants.dct_at_the_edges, "left edges"),
+    ("dct_basis", mutants.dct_in_float32, "computed in float32"),
+    ("dct_basis", mutants.dct_of_whole_places, "computed in float32, or with a rounded π"),
+    ("bucket_hash", mutants.hash_with_whole_signs, "stays one"),
+    ("bucket_hash", mutants.hash_with_double_signs, "float64 matrix"),
     ("bucket_hash", mutants.hash_with_the_sign_of_the_bucket, "modulo an even number"),
     ("bucket_hash", mutants.hash_without_signs, "All signs are 1"),
     ("bucket_hash", mutants.hash_of_row_plus_column, "along a diagonal"),
@@ -224,17 +240,32 @@ MISTAKES = [
     ("hashed_layer", mutants.layer_with_mean_gradient, "mean over a bucket"),
     ("hashed_layer", mutants.layer_drawn_anew, "drawn anew"),
     ("hashed_layer", mutants.layer_with_equal_rows, "same keys"),
-    ("hashed_layer", _layer_with_a_fixed_sign, "added, averaged or scaled"),
+    ("hashed_layer", _layer_with_a_fixed_sign, "aren't linear in the buckets"),
+    ("hashed_layer", _layer_of_doubled_buckets, "added, averaged or scaled"),
+    ("hashed_layer", mutants.layer_that_keeps_its_matrix, "made once and kept"),
+    ("hashed_layer", mutants.layer_with_an_activation, "an activation too many"),
+    ("hashed_layer", mutants.layer_with_one_hash, "come from the hash for the buckets"),
+    ("hashed_layer", mutants.layer_with_keys_by_column, "counted down the columns"),
+    ("hashed_layer", mutants.layer_of_the_seed_itself, "it is 2·seed"),
+    ("hashed_layer", mutants.layer_with_turned_signs, "turned round"),
+    ("hashed_layer", mutants.layer_that_squeezes, "A single image loses its axis"),
+    ("hashed_layer", mutants.layer_that_starts_by_its_seed, "of the hash alone"),
     ("fresh_filter", mutants.fresh_without_inverse, "inverse DCT is missing"),
     ("fresh_filter", mutants.fresh_by_the_larger_frequency, "larger of the two"),
     ("fresh_filter", mutants.fresh_of_one_pool, "one pool"),
     ("fresh_filter", mutants.fresh_in_one_direction, "Only one direction"),
+    ("fresh_filter", mutants.fresh_in_float32, "dtype of the values is lost"),
     ("fresh_filter", _fresh_scaled, ""),
     ("circulant_product", mutants.circulant_by_first_rows, "first rows"),
     ("circulant_product", mutants.circulant_for_even_blocks, "Without n="),
     ("circulant_product", mutants.circulant_with_strided_blocks, "neighbours"),
     ("circulant_product", mutants.circulant_along_the_wrong_axis, "last axis is the one of k"),
+    ("circulant_product", mutants.circulant_of_whole_blocks, "but 2 in place of 3"),
+    ("circulant_product", mutants.circulant_that_broadcasts, "but 1 in place of 3"),
     ("circulant_cell", mutants.cell_that_sees_old_memory, "sees the old memory"),
+    ("circulant_cell", mutants.cell_in_float64, "in another dtype"),
+    ("circulant_cell", mutants.cell_that_lets_old_memory_out, "the old memory that comes out"),
+    ("circulant_cell", mutants.cell_with_a_relu, "through a ReLU"),
     ("circulant_cell", _cell_of_torch_order_of_bias, ""),
 ]
 
@@ -256,9 +287,18 @@ def test_causes_belong_to_their_mistake():
             assert "turned round" not in verdict.cause
 
 
-def test_any_hash_will_do_for_a_layer():
-    """A slip in the hash costs that exercise alone: the layer is judged by what it shares, not by which places."""
-    assert _failed("hashed_layer", mutants.layer_row_by_row) == []
+def test_a_slip_in_the_hash_costs_a_layer_one_check():
+    """All others judge it by what it shares, not by which places."""
+    slips = (_layer_of_another_hash, mutants.layer_of_the_seed_itself, mutants.layer_with_keys_by_column,
+             mutants.layer_with_one_hash, mutants.layer_with_turned_signs, mutants.layer_of_random_tables)
+    for slip in slips:
+        assert [verdict.check for verdict in _failed("hashed_layer", slip)] == ["the_hash_is_that_of_the_seed"]
+
+
+def test_a_slip_in_the_dtype_of_the_cosines_costs_one_check():
+    for seed in range(3):
+        for slip in (mutants.dct_in_float32, mutants.dct_of_whole_places):
+            assert [verdict.check for verdict in _failed("dct_basis", slip, seed)] == ["cosines_are_precise"]
 
 
 def test_a_layer_that_ignores_its_input_is_no_layer():
