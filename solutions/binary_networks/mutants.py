@@ -73,6 +73,30 @@ def binarise_turned_round(values, stochastic=False, seed=0):
     return torch.where(positive, 1.0, -1.0).to(values.dtype)
 
 
+@mutant("binarise")
+def binarise_by_the_sign_bit(values, stochastic=False, seed=0):
+    """−0 has its sign bit set, and becomes −1"""
+    if stochastic:
+        return torch.where(_uniform(values, seed) < (values + 1) / 2, 1.0, -1.0).to(values.dtype)
+    return torch.copysign(torch.ones_like(values), values)
+
+
+@mutant("binarise")
+def binarise_with_one_draw(values, stochastic=False, seed=0):
+    """One draw for all numbers"""
+    if not stochastic:
+        return torch.where(values >= 0, 1.0, -1.0).to(values.dtype)
+    draw = torch.rand((), generator=torch.Generator().manual_seed(seed), dtype=values.dtype)
+    return torch.where(draw < (values + 1) / 2, 1.0, -1.0).to(values.dtype)
+
+
+@alternative("binarise")
+def binarise_by_noise(values, stochastic=False, seed=0):
+    """Noise from −1 to 1 is added, and one comparison serves both kinds"""
+    noise = 2 * _uniform(values, seed) - 1 if stochastic else 0.0
+    return 2 * (values + noise >= 0).to(values.dtype) - 1
+
+
 @alternative("binarise")
 def binarise_by_bernoulli(values, stochastic=False, seed=0):
     """torch.bernoulli of the clipped probability"""
@@ -126,6 +150,12 @@ def straight_without_the_ends(values):
 
 
 @mutant("straight_through")
+def straight_without_the_lower_end(values):
+    """−1 < x ≤ 1"""
+    return _with_gradient(values, (values > -1) & (values <= 1))
+
+
+@mutant("straight_through")
 def straight_through_tanh(values):
     """The gradient of tanh"""
     return _with_gradient(values, 1 - values.tanh() ** 2)
@@ -160,6 +190,19 @@ class _Sign(torch.autograd.Function):
     def backward(ctx, gradient):
         (values,) = ctx.saved_tensors
         return gradient * (values.abs() <= 1)
+
+
+class _Mask(_Sign):
+    @staticmethod
+    def backward(ctx, gradient):
+        (values,) = ctx.saved_tensors
+        return (values.abs() <= 1).to(values.dtype)
+
+
+@mutant("straight_through")
+def straight_without_the_incoming_gradient(values):
+    """Backward returns the mask alone"""
+    return _Mask.apply(values)
 
 
 @alternative("straight_through")
@@ -250,6 +293,61 @@ def connect_uphill(weight, inputs, labels, learning_rate, stochastic=False, seed
     return (weight + learning_rate * _gradient_at(_signs_of(weight, stochastic, seed), inputs, labels)).clamp(-1, 1)
 
 
+def _connect_with_draws(draws, weight, inputs, labels, learning_rate, stochastic):
+    signs = torch.where(draws < (weight + 1) / 2, 1.0, -1.0).to(weight.dtype) if stochastic else _signs_of(weight)
+    return (weight - learning_rate * _gradient_at(signs, inputs, labels)).clamp(-1, 1)
+
+
+@mutant("binary_connect_step")
+def connect_with_one_draw(weight, inputs, labels, learning_rate, stochastic=False, seed=0):
+    """One draw for all weights"""
+    return _connect_with_draws(_uniform(weight[:1, :1], seed), weight, inputs, labels, learning_rate, stochastic)
+
+
+@mutant("binary_connect_step")
+def connect_with_one_draw_an_input(weight, inputs, labels, learning_rate, stochastic=False, seed=0):
+    """All classes share the draws of their inputs"""
+    return _connect_with_draws(_uniform(weight[:1], seed), weight, inputs, labels, learning_rate, stochastic)
+
+
+@mutant("binary_connect_step")
+def connect_ignores_the_seed(weight, inputs, labels, learning_rate, stochastic=False, seed=0):
+    """Always drawn with seed 0"""
+    return _connect_with_draws(_uniform(weight, 0), weight, inputs, labels, learning_rate, stochastic)
+
+
+@mutant("binary_connect_step")
+def connect_in_place(weight, inputs, labels, learning_rate, stochastic=False, seed=0):
+    """The weights that were given are changed"""
+    gradient = _gradient_at(_signs_of(weight, stochastic, seed), inputs, labels)
+    return weight.sub_(learning_rate * gradient).clamp_(-1, 1)
+
+
+@mutant("binary_connect_step")
+def connect_stops_beyond_the_range(weight, inputs, labels, learning_rate, stochastic=False, seed=0):
+    """A straight-through gradient of the real weights, which is 0 beyond ±1"""
+    gradient = _gradient_at(_signs_of(weight, stochastic, seed), inputs, labels) * (weight.abs() <= 1)
+    return (weight - learning_rate * gradient).clamp(-1, 1)
+
+
+@mutant("binary_connect_step")
+def connect_clips_before(weight, inputs, labels, learning_rate, stochastic=False, seed=0):
+    """Weights are clipped before the step as well as after it"""
+    gradient = _gradient_at(_signs_of(weight, stochastic, seed), inputs, labels)
+    return (weight.clamp(-1, 1) - learning_rate * gradient).clamp(-1, 1)
+
+
+@alternative("binary_connect_step")
+def connect_by_a_layer(weight, inputs, labels, learning_rate, stochastic=False, seed=0):
+    """A linear layer that holds the binary weights, and a step in place on a copy"""
+    layer = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False, dtype=weight.dtype)
+    with torch.no_grad():
+        layer.weight.copy_(_signs_of(weight, stochastic, seed))
+    with torch.enable_grad():
+        functional.cross_entropy(layer(inputs), labels).backward()
+    return weight.detach().clone().sub_(learning_rate * layer.weight.grad).clamp_(-1, 1)
+
+
 @alternative("binary_connect_step")
 def connect_by_hand(weight, inputs, labels, learning_rate, stochastic=False, seed=0):
     """The gradient of the cross-entropy written out, and torch.bernoulli"""
@@ -332,6 +430,12 @@ def bwn_median(weight):
     return _positive(weight), weight.abs().flatten(1).median(1).values
 
 
+@mutant("bwn_filter")
+def bwn_scales_in_float32(weight):
+    """α loses the dtype"""
+    return _positive(weight), weight.abs().float().flatten(1).mean(1)
+
+
 @alternative("bwn_filter")
 def bwn_by_projection(weight):
     """α as the projection on the signs, ⟨W, B⟩ / n"""
@@ -391,6 +495,51 @@ def scales_pool_with_the_usual_stride(inputs, kernel, stride=1, padding=0):
     return functional.avg_pool2d(functional.pad(inputs.abs().mean(1, keepdim=True), [padding] * 4), kernel)
 
 
+@mutant("input_scales")
+def scales_by_the_side(inputs, kernel, stride=1, padding=0):
+    """A box of 1 / kernel"""
+    box = torch.full((1, 1, kernel, kernel), 1 / kernel, dtype=inputs.dtype)
+    return functional.conv2d(inputs.abs().mean(1, keepdim=True), box, stride=stride, padding=padding)
+
+
+@mutant("input_scales")
+def scales_with_a_border_of_half_a_kernel_at_most(inputs, kernel, stride=1, padding=0):
+    """avg_pool2d's own padding, which ends at half of the kernel"""
+    return functional.avg_pool2d(inputs.abs().mean(1, keepdim=True), kernel, stride, padding)
+
+
+@mutant("input_scales")
+def scales_with_the_border_for_the_same_size(inputs, kernel, stride=1, padding=0):
+    """The border is half as wide as the kernel, whatever padding says"""
+    return functional.avg_pool2d(inputs.abs().mean(1, keepdim=True), kernel, stride, kernel // 2)
+
+
+@mutant("input_scales")
+def scales_with_height_and_width_exchanged(inputs, kernel, stride=1, padding=0):
+    """Places in the order of the width"""
+    return scales_by_pooling(inputs, kernel, stride, padding).mT
+
+
+@mutant("input_scales")
+def scales_rounded_up(inputs, kernel, stride=1, padding=0):
+    """Windows that stick out at the end count as well"""
+    size = functional.pad(inputs.abs().mean(1, keepdim=True), [padding] * 4)
+    return functional.avg_pool2d(size, kernel, stride, ceil_mode=True)
+
+
+@mutant("input_scales")
+def scales_in_float32(inputs, kernel, stride=1, padding=0):
+    """The dtype is lost"""
+    return scales_by_pooling(inputs, kernel, stride, padding).float()
+
+
+@alternative("input_scales")
+def scales_by_one_convolution(inputs, kernel, stride=1, padding=0):
+    """A box over all channels at once"""
+    box = torch.full((1, inputs.shape[1], kernel, kernel), 1 / (inputs.shape[1] * kernel**2), dtype=inputs.dtype)
+    return functional.conv2d(inputs.abs(), box, stride=stride, padding=padding)
+
+
 @alternative("input_scales")
 def scales_by_pooling(inputs, kernel, stride=1, padding=0):
     """Average pooling of the padded mean size"""
@@ -413,6 +562,13 @@ def _pack_rows(ones, words, order="little"):
     packed = np.zeros((len(ones), 8 * words), dtype=np.uint8)
     packed[:, : -(-ones.shape[1] // 8)] = np.packbits(ones, axis=1, bitorder=order)
     return packed.view(np.uint64)
+
+
+def _whole_rows(inputs, words, fill):
+    """The inputs' ones in whole words, with the bits that no element uses filled in."""
+    ones = np.full((len(inputs), 64 * words), fill, dtype=bool)
+    ones[:, : inputs.shape[1]] = inputs > 0
+    return ones
 
 
 def _different(inputs, packed_weight, order="little"):
@@ -471,6 +627,50 @@ def product_wraps_below_zero(inputs, packed_weight):
     """An unsigned result"""
     return (np.uint8(inputs.shape[1] % 256) - np.uint8(2) * _different(inputs, packed_weight).astype(np.uint8)
             ).astype(np.int32)
+
+
+@mutant("xnor_product")
+def product_with_unused_ones(inputs, packed_weight):
+    """The inputs' last word is filled with ones"""
+    ones = _whole_rows(inputs, packed_weight.shape[1], True)
+    return np.int32(inputs.shape[1]) - 2 * _different(ones, packed_weight)
+
+
+@mutant("xnor_product")
+def product_by_agreement_of_whole_words(inputs, packed_weight):
+    """XNOR: the unused bits agree as well, and are counted"""
+    ours = _pack_rows(inputs > 0, packed_weight.shape[1])
+    agree = np.bitwise_count(~(ours[:, None] ^ packed_weight)).sum(2, dtype=np.int32)
+    return 2 * agree - np.int32(inputs.shape[1])
+
+
+@mutant("xnor_product")
+def product_without_the_last_word(inputs, packed_weight):
+    """n // 64 words: what is left of the row is dropped"""
+    words = inputs.shape[1] // 64
+    return np.int32(inputs.shape[1]) - 2 * _different(inputs[:, : 64 * words], packed_weight[:, :words])
+
+
+@mutant("xnor_product")
+def product_of_common_ones(inputs, packed_weight):
+    """Bits are joined by and: two −1 don't agree"""
+    ours = _pack_rows(inputs > 0, packed_weight.shape[1])
+    return 2 * np.bitwise_count(ours[:, None] & packed_weight).sum(2, dtype=np.int32) - np.int32(inputs.shape[1])
+
+
+@mutant("xnor_product")
+def product_with_a_word_more(inputs, packed_weight):
+    """n // 64 + 1 words, also where n fills them"""
+    ours = _pack_rows(inputs > 0, inputs.shape[1] // 64 + 1)
+    different = np.bitwise_count(ours[:, None] ^ packed_weight).sum(2, dtype=np.int32)
+    return np.int32(inputs.shape[1]) - 2 * different
+
+
+@mutant("xnor_product")
+def product_unpacked_in_bytes(inputs, packed_weight):
+    """Weights are unpacked, and sums of products wrap around in eight bits"""
+    ones = np.unpackbits(packed_weight.view(np.uint8), axis=1, bitorder="little")[:, : inputs.shape[1]]
+    return (inputs.astype(np.int8) @ (2 * ones.astype(np.int8) - 1).T).astype(np.int32)
 
 
 @alternative("xnor_product")
@@ -537,6 +737,20 @@ def convolution_of_torch_sign(inputs, weight, stride=1, padding=0):
     return products * scales * alpha
 
 
+@mutant("xnor_convolution")
+def convolution_of_torch_sign_kernels(inputs, weight, stride=1, padding=0):
+    """Zeros of the kernels count as nothing"""
+    _, scales, alpha = _convolve(inputs, weight, stride, padding)
+    return functional.conv2d(_positive(inputs), weight.sign(), stride=stride, padding=padding) * scales * alpha
+
+
+@mutant("xnor_convolution")
+def convolution_in_float32(inputs, weight, stride=1, padding=0):
+    """The dtype is lost"""
+    products, scales, alpha = _convolve(inputs, weight, stride, padding)
+    return (products * scales * alpha).float()
+
+
 @alternative("xnor_convolution")
 def convolution_in_floats(inputs, weight, stride=1, padding=0):
     """The convolution of signs in floats, and average pooling"""
@@ -583,6 +797,24 @@ def speed_of_anything(channels, kernel, binary_per_clock=64, float_per_clock=1):
     """Nothing is tested"""
     n = max(channels * kernel**2, 1e-9)
     return n * binary_per_clock / max(n * float_per_clock + binary_per_clock, 1e-9)
+
+
+@mutant("speed_up")
+def speed_of_whole_operations(channels, kernel, binary_per_clock=64, float_per_clock=1):
+    """Numbers of operations from 0 to 1 are refused, too"""
+    if min(channels, kernel, binary_per_clock, float_per_clock) < 1:
+        raise ValueError(channels)
+    n = channels * kernel**2
+    return n / float_per_clock / (n / binary_per_clock + 1 / float_per_clock)
+
+
+@mutant("speed_up")
+def speed_by_the_sign_of_a_product(channels, kernel, binary_per_clock=64, float_per_clock=1):
+    """Two negative numbers of operations have a positive product"""
+    if min(channels, kernel) < 1 or binary_per_clock * float_per_clock <= 0:
+        raise ValueError(channels)
+    n = channels * kernel**2
+    return n / float_per_clock / (n / binary_per_clock + 1 / float_per_clock)
 
 
 @alternative("speed_up")

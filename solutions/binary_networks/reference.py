@@ -83,7 +83,7 @@ def binary_connect_step(weight: Tensor, inputs: Tensor, labels: Tensor, learning
     The network computes with binary weights; the step is taken by the real ones, which collect what is too small to
     turn a sign (Courbariaux et al. 2015, arXiv 1511.00363, algorithm 1):
 
-    1. binarise the real weights, by their sign (+1 where w ≥ 0) or by chance;
+    1. binarise the real weights, by their sign (+1 where w ≥ 0) or by chance, each weight by itself;
     2. the gradient of the loss *with respect to the binary weights*; the loss is the mean cross-entropy over the batch
        of the logits ``inputs @ binary.T``;
     3. ``w ← clip(w − η·gradient, −1, 1)``.
@@ -91,7 +91,8 @@ def binary_connect_step(weight: Tensor, inputs: Tensor, labels: Tensor, learning
     Parameters
     ----------
     weight : Tensor
-        The real weights w, shape ``(classes, inputs)``, float32 or float64; left as they are.
+        The real weights w, shape ``(classes, inputs)``, float32 or float64; left as they are. They may lie beyond ±1,
+        as before a first step: the step is the same for them, and the clipping comes after it.
     inputs : Tensor
         Shape ``(N, inputs)``, same dtype.
     labels : Tensor
@@ -167,7 +168,8 @@ def input_scales(inputs: Tensor, kernel: int, stride: int = 1, padding: int = 0)
     kernel : int
         Side of the square window, at least 1.
     stride, padding : int
-        Those of the convolution; the border is ``padding`` zeros on each side.
+        Those of the convolution; the border is ``padding`` zeros on each side, as wide as you like: half of the kernel
+        is no limit.
 
     Returns
     -------

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 from nutshell import expect
 from nutshell.checks import check
+from nutshell.wire.standins import inout
 
 
 @check("binarise")
@@ -20,8 +21,8 @@ def signs_of_numbers(learner, reference, rng):
 
 @check("binarise", weight=0.5)
 def zero_is_positive(learner, reference, rng):
-    """0 has no sign of its own and becomes +1: one bit has no third value"""
-    values = torch.tensor([0.0, -1e-30, 1e-30, 0.0])
+    """0 has no sign of its own, −0 neither, and becomes +1: one bit has no third value"""
+    values = torch.tensor([0.0, -1e-30, 1e-30, -0.0])
     _check_signs(_signs(learner.binarise(values), (4,), torch.float32), values)
 
 
@@ -39,8 +40,11 @@ def seeds_decide(learner, reference, rng):
     expect.that(bool((_draw(learner, values, seed) == first).all()), "the same signs for the same seed", "other signs",
                 cause="The draws don't depend on the seed alone.",
                 next_step="Make a generator from the seed, and give it to the call that draws.")
+    expect.that(len(first.unique()) == 2, f"both signs among {first.numel():,} numbers 0.2", "one sign for all of them",
+                cause="Nothing is drawn, or one draw decides for all numbers.",
+                next_step="Draw as many numbers as there are values.")
     expect.that(not bool((_draw(learner, values, seed + 1) == first).all()), "other signs for another seed",
-                "the same signs", cause="The seed isn't used, or nothing is drawn.",
+                "the same signs", cause="The seed isn't used.",
                 next_step="Compare the results of seed=1 and seed=2.")
     for axis, name in ((1, "row"), (0, "column")):
         worst = float(first.double().mean(axis).abs().max())
@@ -55,6 +59,8 @@ def _check_signs(got: Tensor, values: Tensor, cause: str = "") -> None:
     expect.equal(got.flatten().numpy(), np.array(want), "the signs", causes={
         "0 stays 0: that would be a third value.": signs.ravel(),
         "0 becomes −1.": np.where(signs > 0, 1.0, -1.0).ravel(),
+        "−0 becomes −1, and yet it is not below 0: only its sign bit is set.":
+            np.copysign(1.0, values.double().numpy()).ravel(),
         "The signs are turned round.": -np.array(want),
     }, cause=cause, next_step="Write down what becomes of −2, 0 and 2.")
 
@@ -64,9 +70,10 @@ def _check_means(learner, numbers: Tensor, seed: int) -> None:
     signs = _draw(learner, numbers.repeat(draws, 1), seed)
     means = signs.double().mean(0).numpy()
     want, room = np.clip(points, -1, 1), 6 / draws**0.5
-    expect.close(means, want, f"the mean of {draws:,} draws for {expect.show(numbers)}", rtol=0, atol=room, causes={
-        "Nothing is drawn: the sign decides.": np.where(points >= 0, 1.0, -1.0),
-    }, cause=_nearest(means, room, {
+    fixed = bool((signs == signs[0])[:, np.abs(points) < 1].all())
+    expect.close(means, want, f"the mean of {draws:,} draws for {expect.show(numbers)}", rtol=0, atol=room, cause=(
+        "All draws of a number are the same: nothing is drawn, or one draw decides for many numbers."
+    ) if fixed else _nearest(means, room, {
         "That is the logistic function; the paper's σ is a straight line between −1 and 1.": np.tanh(points / 2),
         "x itself is taken for the probability of +1.": 2 * np.clip(points, 0, 1) - 1,
         "+1 and −1 are mixed up.": -want,
@@ -102,6 +109,12 @@ def _signs(got, shape, dtype=None) -> Tensor:
     return signs
 
 
+def _check_dtype(got: Tensor, like: Tensor, whose: str) -> None:
+    names = [str(tensor.dtype).removeprefix("torch.") for tensor in (like, got)]
+    expect.that(names[0] == names[1], names[0], names[1], cause=f"The dtype of the {whose} is lost.",
+                next_step="Which of your tensors has another dtype?")
+
+
 def _nearest(got: np.ndarray, room: float, wrong: dict[str, np.ndarray]) -> str:
     """The mistake whose value lies within the room that chance leaves."""
     return next((cause for cause, value in wrong.items() if np.abs(got - value).max() <= room), "")
@@ -113,7 +126,7 @@ BEYOND = (-40.0, -1.5, -1.001, 1.001, 2.0, 300.0)
 def forward_is_the_sign(learner, reference, rng):
     """Forward: −1 or +1, and 0 counts as +1"""
     for dtype in (torch.float32, torch.float64):
-        values = torch.tensor([-3.0, -1.0, -0.2, 0.0, 0.4, 1.0, 7.0], dtype=dtype)
+        values = torch.tensor([-3.0, -1.0, -0.2, 0.0, -0.0, 0.4, 1.0, 7.0], dtype=dtype)
         _check_signs(_through(learner.straight_through(values), values.shape, dtype), values)
 
 
@@ -149,12 +162,12 @@ def _through(got, shape, dtype=None) -> Tensor:
 
 
 def _check_passed(learner, rng, inside) -> None:
-    values = torch.tensor([*BEYOND, *inside], dtype=torch.float64, requires_grad=True)
+    values = torch.tensor([*inside, *BEYOND], dtype=torch.float64, requires_grad=True)
     upstream = torch.from_numpy(rng.standard_normal(len(values)))
-    mask = torch.tensor([0.0] * len(BEYOND) + [1.0] * len(inside), dtype=torch.float64)
+    mask = torch.tensor([1.0] * len(inside) + [0.0] * len(BEYOND), dtype=torch.float64)
     expect.close(_gradient(learner, values, upstream), mask * upstream,
-                 f"the gradient, {len(BEYOND)} numbers beyond ±1 and then {len(inside)} inside", rtol=1e-6, atol=1e-9,
-                 causes=_wrong_gradients(values, upstream),
+                 f"the gradient, {len(inside)} numbers from −1 to 1 and then {len(BEYOND)} beyond",
+                 rtol=1e-6, atol=1e-9, causes=_wrong_gradients(values, upstream),
                  next_step="Which function has slope 1 inside and 0 beyond? Take its gradient, and the sign's value.")
 
 
@@ -167,6 +180,11 @@ def _wrong_gradients(values: Tensor, upstream: Tensor) -> dict[str, Tensor]:
         "That is r·1{|r| ≤ 1}, as a paper prints it by mistake.": upstream * x * inside,
         "Inside and beyond are mixed up.": upstream * (1 - inside),
         "At exactly −1 and 1 it must pass, too.": upstream * (x.abs() < 1),
+        "At exactly −1 it must pass, too.": upstream * inside * (x > -1),
+        "At exactly 1 it must pass, too.": upstream * inside * (x < 1),
+        "The incoming gradient is lost: the slope alone is handed on.": inside,
+        "The incoming gradient is clipped to the range: it is x that decides.": upstream.clamp(-1, 1),
+        "The incoming gradient decides what passes, and x should.": upstream * (upstream.abs() <= 1),
         "It passes for positive numbers only.": upstream * inside * (x >= 0),
         "It passes up to 1, however negative.": upstream * (x <= 1),
         "That is the gradient of tanh.": upstream * (1 - x.tanh() ** 2),
@@ -232,36 +250,54 @@ def zero_counts_as_positive(learner, reference, rng):
     _check_step(learner, reference, weight, x, labels, 0.05)
 
 
+@check("binary_connect_step")
+def weights_beyond_the_range(learner, reference, rng):
+    """A weight beyond ±1 takes its step as all others do, and is clipped after it"""
+    signs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])  # the two logits are equal: each slope is −1/2 or 1/2
+    weight = signs * torch.from_numpy(rng.uniform(1.05, 1.4, (2, 2))).float()
+    weight[1, 1] = 0.3
+    _check_step(learner, reference, weight, torch.tensor([[1.0, 1.0]]), torch.tensor([1]), 1.0)
+
+
+@check("binary_connect_step", weight=0.5)
+def given_weights_stay(learner, reference, rng):
+    """The weights that it is given are left as they are"""
+    weight, x, labels = _classifier(rng, 3, 4, 5)
+    for stochastic in (False, True):
+        given = weight.clone()
+        learner.binary_connect_step(inout(given), x, labels, 0.5, stochastic=stochastic)
+        expect.equal(given, weight, "the weights that it was given, after the call",
+                     cause="The function changed its argument.",
+                     next_step="Return new weights: which of your operations work in place?")
+
+
 @check("binary_connect_step", weight=2)
 def chance_makes_the_weights(learner, reference, rng):
     """Stochastic: each step is that of some binary weights, drawn as often as the real weights say"""
-    weight = torch.tensor([[-1.0, 1.0], [0.5, -0.2], [0.8, -0.6]], dtype=torch.float64)
-    x, labels = torch.tensor([[1.0, -0.5], [0.3, 2.0]], dtype=torch.float64), torch.tensor([0, 1])
-    patterns = [torch.tensor([-1, 1, *signs], dtype=torch.float64).view(3, 2)  # at ±1 nothing is left to chance
-                for signs in itertools.product((-1, 1), repeat=4)]
-    slopes = torch.stack([_slope(reference, pattern, x, labels) for pattern in patterns])
-    steps = (weight - 0.1 * slopes).clamp(-1, 1)
-    draws, first, total = 300, int(rng.integers(2**30)), torch.zeros(3, 2, dtype=torch.float64)
-    for seed in range(first, first + draws):
-        got = _stepped(learner.binary_connect_step(weight, x, labels, 0.1, stochastic=True, seed=seed), (3, 2))
-        distances = (steps - got).abs().amax((1, 2))
-        others = {"The loss is summed over the batch: the mean is asked for.": weight - 0.1 * len(x) * slopes,
-                  "It goes uphill: the gradient is added.": weight + 0.1 * slopes,
-                  "The step starts from the binary weights, not from the real ones.":
-                      torch.stack(patterns) - 0.1 * slopes}
-        known = (cause for cause, wrong in others.items() if (wrong.clamp(-1, 1) - got).abs().amax((1, 2)).min() < 1e-9)
-        expect.that(float(distances.min()) < 1e-9, "the step of one of the 16 patterns of signs that can be drawn",
-                    expect.show(got), cause=next(
-                        known, "The gradient isn't that at weights of ±1, or a weight at ±1 was drawn, too."),
-                    next_step="Draw the binary weights once, and compute both logits and gradient with them.")
-        total += patterns[int(distances.argmin())]
-    mean, room = (total / draws).numpy(), 0.3
-    expect.close(mean, weight.numpy(), f"the mean of the binary weights over {draws} seeds", rtol=0, atol=room,
+    weight = torch.tensor([[-1.0, 1.2], [0.5, -0.2], [0.8, -0.6]], dtype=torch.float64)
+    draws, first = 300, int(rng.integers(2**30))
+    mean, room = _drawn(learner, reference, weight, range(first, first + draws)).mean(0).numpy(), 0.3
+    want = weight.clamp(-1, 1).numpy()
+    expect.close(mean, want, f"the mean of the binary weights over {draws} seeds", rtol=0, atol=room,
                  cause=_nearest(mean, room, {
-                     "Nothing is drawn: the signs decide.": np.where(weight.numpy() >= 0, 1.0, -1.0),
-                     "+1 and −1 are mixed up.": -weight.numpy(),
+                     "+1 and −1 are mixed up.": -want,
                      "The real weights play no part.": np.zeros((3, 2))}) or "The draws have other probabilities.",
                  next_step="A weight of 0.5 must be +1 three times out of four, with a new draw for every seed.")
+
+
+@check("binary_connect_step")
+def each_weight_is_drawn_by_itself(learner, reference, rng):
+    """Stochastic: each weight has a draw of its own"""
+    weight = torch.tensor([[-1.0, 1.0], [0.1, -0.1], [-0.1, 0.1]], dtype=torch.float64)
+    draws, first = 150, int(rng.integers(2**30))
+    signs = _drawn(learner, reference, weight, range(first, first + draws)).flatten(1)[:, 2:]
+    products = (signs.T @ signs / draws).abs()  # near 0.01 for two draws, at least 0.8 for one that is shared
+    for whose, pairs in (("all weights", ((0, 3), (1, 2))), ("all classes of an input", ((0, 2), (1, 3))),
+                         ("all inputs of a class", ((0, 1), (2, 3)))):
+        worst = max(float(products[pair]) for pair in pairs)
+        expect.that(worst < 0.5, "two weights near 0 whose signs agree about as often as not",
+                    f"a mean product of their signs of {worst:.2f} in size, over {draws} seeds",
+                    cause=f"One draw decides for {whose}.", next_step="Draw as many numbers as there are weights.")
 
 
 def _classifier(rng, classes: int, inputs: int, batch: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -274,6 +310,42 @@ def _slope(reference, weight: Tensor, x: Tensor, labels: Tensor) -> Tensor:
     """The gradient at the signs of some weights, from a small step of the reference; half as large, they don't clip."""
     half = weight.double() / 2
     return (half - reference.binary_connect_step(half, x.double(), labels, 1e-3)) / 1e-3
+
+
+def _drawn(learner, reference, weight: Tensor, seeds) -> Tensor:
+    """The binary weights of a step by chance with each seed. The first class's weights, −1 or less and 1 or more, are
+    certain."""
+    x, labels = torch.tensor([[1.0, -0.5], [0.3, 2.0]], dtype=torch.float64), torch.tensor([0, 1])
+    patterns = torch.stack([torch.tensor([-1, 1, *signs], dtype=torch.float64).view(3, 2)
+                            for signs in itertools.product((-1, 1), repeat=4)])
+    slopes = torch.stack([_slope(reference, pattern, x, labels) for pattern in patterns])
+    steps = (weight - 0.1 * slopes).clamp(-1, 1)
+    others = {"The loss is summed over the batch: the mean is asked for.":
+                  (weight - 0.1 * len(x) * slopes).clamp(-1, 1),
+              "It goes uphill: the gradient is added.": (weight + 0.1 * slopes).clamp(-1, 1),
+              "The step starts from the binary weights, not from the real ones.":
+                  (patterns - 0.1 * slopes).clamp(-1, 1),
+              "The real weights are not clipped.": weight - 0.1 * slopes,
+              "Weights are clipped before the step: only what comes out is to be clipped.":
+                  (weight.clamp(-1, 1) - 0.1 * slopes).clamp(-1, 1),
+              "Weights are clipped before the step, and not after it.": weight.clamp(-1, 1) - 0.1 * slopes,
+              "The gradient is stopped for weights at ±1: it is that of the binary weights, and all of them are there.":
+                  weight.clamp(-1, 1) - 0.1 * slopes * (weight.abs() < 1)}
+    chosen = []
+    for seed in seeds:
+        got = _stepped(learner.binary_connect_step(weight, x, labels, 0.1, stochastic=True, seed=seed), (3, 2))
+        distances = (steps - got).abs().amax((1, 2))
+        known = (cause for cause, wrong in others.items() if (wrong - got).abs().amax((1, 2)).min() < 1e-9)
+        expect.that(float(distances.min()) < 1e-9, "the step of one of the 16 patterns of signs that can be drawn",
+                    expect.show(got), cause=next(
+                        known, "The gradient isn't that at weights of ±1, or a weight from ±1 on was drawn, too."),
+                    next_step="Draw the binary weights once, and compute both logits and gradient with them.")
+        chosen.append(int(distances.argmin()))
+    expect.that(len(set(chosen)) > 1, "other binary weights for other seeds",
+                f"the same binary weights for all {len(chosen)} seeds",
+                cause="Nothing is drawn, or the seed isn't used.",
+                next_step="Compare the steps of seed=1, seed=2 and seed=3.")
+    return patterns[chosen]
 
 
 def _check_step(learner, reference, weight, x, labels, rate):
@@ -291,14 +363,18 @@ def _check_step(learner, reference, weight, x, labels, rate):
         "It goes uphill: the gradient is added.": (weight + change).clamp(-1, 1),
         "The loss is summed over the batch: the mean is asked for.": (weight - len(x) * change).clamp(-1, 1),
         "A weight of 0 computes as −1.": (weight - to_negative).clamp(-1, 1),
+        "The gradient is stopped for weights beyond ±1: it is that of the binary weights, and none is beyond.":
+            (weight - change * (weight.abs() <= 1)).clamp(-1, 1),
+        "Weights are clipped before the step: only what comes out is to be clipped.":
+            (weight.clamp(-1, 1) - change).clamp(-1, 1),
+        "Weights are clipped before the step, and not after it.": weight.clamp(-1, 1) - change,
         "Nothing has changed.": weight,
     }
     got = _stepped(learner.binary_connect_step(weight, x, labels, rate), tuple(weight.shape))
     expect.close(got, want, f"the real weights after a step at the rate {rate:.3g}", rtol=1e-4, atol=1e-6,
                  causes=causes, cause="A weight of 0 doesn't compute as +1." if zeros.any() else "",
                  next_step="Name the two kinds of weights, and say for each line which of them it uses.")
-    names = [str(kind.dtype).removeprefix("torch.") for kind in (weight, got)]
-    expect.that(names[0] == names[1], names[0], names[1], cause="The dtype of the weights is lost.")
+    _check_dtype(got, weight, "weights")
 
 
 def _stepped(got, shape) -> Tensor:
@@ -323,12 +399,13 @@ def no_signs_and_scale_are_nearer(learner, reference, rng):
 
 @check("bwn_filter")
 def each_filter_has_its_scale(learner, reference, rng):
-    """One scale for each filter, over all its inputs and pixels"""
+    """One scale for each filter, over all its inputs and pixels, in the dtype of the weights"""
     sizes = 10.0 ** np.arange(-2, 3)
-    for shape in ((5, 8), (5, 3, 2, 4)):
-        weight = torch.from_numpy(rng.standard_normal(shape) * sizes.reshape(5, *[1] * (len(shape) - 1))).float()
+    for shape, dtype in (((5, 8), torch.float32), ((5, 3, 2, 4), torch.float64)):
+        weight = torch.from_numpy(rng.standard_normal(shape) * sizes.reshape(5, *[1] * (len(shape) - 1))).to(dtype)
         _, scale = _binary(learner.bwn_filter(weight), weight)
         _check_scale(scale, weight)
+        _check_dtype(scale, weight, "weights")
 
 
 @check("bwn_filter", weight=0.5)
@@ -380,44 +457,46 @@ def _binary(got, weight: Tensor) -> tuple[Tensor, Tensor]:
                  next_step="Flatten all axes but the first, and take the mean over what is left.")
     return signs, scale
 
-PLACES = ((1, 1, 0), (3, 1, 0), (3, 1, 1), (2, 2, 0), (3, 2, 1), (5, 1, 2))  # kernel, stride, padding
+PLACES = ((1, 1, 0), (3, 1, 0), (3, 1, 1), (2, 2, 0), (3, 2, 1), (5, 1, 2), (1, 1, 1), (2, 1, 2), (3, 3, 2))
 
 
 @check("input_scales", weight=2)
 def mean_size_of_each_window(learner, reference, rng):
     """At each place, the mean of |I| over the window and all channels, window by window"""
     for kernel, stride in ((3, 1), (2, 1), (1, 1), (5, 1)):
-        _check_windows(learner, torch.from_numpy(rng.standard_normal((2, 3, 6, 7))), kernel, stride, 0)
+        _check_windows(learner, torch.from_numpy(rng.standard_normal((2, 4, 6, 7))), kernel, stride, 0)
 
 
 @check("input_scales")
 def strides_and_borders(learner, reference, rng):
-    """Strides, and borders of zeros, which count in the mean"""
+    """Strides, and borders of zeros, narrow and wide, which count in the mean"""
     for kernel, stride, padding in PLACES:
         _check_windows(learner, torch.from_numpy(rng.standard_normal((1, 2, 5, 6))), kernel, stride, padding)
 
 
 @check("input_scales", weight=0.5)
 def turned_signs_change_nothing(learner, reference, rng):
-    """An image that is −2 or 2 everywhere has the scale 2 everywhere, and float32 stays float32"""
-    images = torch.from_numpy(2.0 * rng.choice([-1.0, 1.0], (1, 4, 5, 5))).float()
-    got = _map(learner.input_scales(images, 3), (1, 1, 3, 3))
-    expect.close(got, torch.full((1, 1, 3, 3), 2.0), "the scales of ±2", causes={
-        "The mean is taken before the absolute value: signs cancel.":
-            functional.avg_pool2d(images, 3, 1).mean(1, keepdim=True).abs(),
-        "Channels are added up, not averaged.": torch.full((1, 1, 3, 3), 8.0),
-        "The window is added up, not averaged.": torch.full((1, 1, 3, 3), 18.0),
-        "Nothing is averaged, neither channels nor window.": torch.full((1, 1, 3, 3), 72.0)},
-        next_step="Absolute values first.")
-    expect.that(got.dtype == torch.float32, "float32", str(got.dtype).removeprefix("torch."),
-                cause="The dtype of the inputs is lost.", next_step="Which of your tensors has another one?")
+    """An image that is −2 or 2 everywhere has the scale 2 everywhere, and the dtype stays"""
+    for dtype in (torch.float32, torch.float64):
+        images = torch.from_numpy(2.0 * rng.choice([-1.0, 1.0], (1, 4, 5, 5))).to(dtype)
+        got = _map(learner.input_scales(images, 3), (1, 1, 3, 3), _other_places(5, 5, 3, 1, 0))
+        expect.close(got, torch.full((1, 1, 3, 3), 2.0), "the scales of ±2", causes={
+            "The mean is taken before the absolute value: signs cancel.":
+                functional.avg_pool2d(images, 3, 1).mean(1, keepdim=True).abs(),
+            "Channels are added up, not averaged.": torch.full((1, 1, 3, 3), 8.0),
+            "The window is added up, not averaged.": torch.full((1, 1, 3, 3), 18.0),
+            "It is divided by the kernel's side, not by its number of places.": torch.full((1, 1, 3, 3), 6.0),
+            "Nothing is averaged, neither channels nor window.": torch.full((1, 1, 3, 3), 72.0)},
+            next_step="Absolute values first.")
+        _check_dtype(got, images, "inputs")
 
 
 def _check_windows(learner, images: Tensor, kernel: int, stride: int, padding: int) -> None:
     batch, channels, height, width = images.shape
     rows, columns = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
     options = {name: value for name, value, usual in (("stride", stride, 1), ("padding", padding, 0)) if value != usual}
-    got = _map(learner.input_scales(images, kernel, **options), (batch, 1, rows, columns))
+    got = _map(learner.input_scales(images, kernel, **options), (batch, 1, rows, columns),
+               _other_places(height, width, kernel, stride, padding))
     around = functional.pad(images, [padding] * 4)
     want, flat, inside = (torch.zeros(batch, 1, rows, columns, dtype=torch.float64) for _ in range(3))
     for i, j in itertools.product(range(rows), range(columns)):
@@ -442,7 +521,25 @@ def _overlap(start: int, kernel: int, side: int) -> int:
     return max(0, min(side, start + kernel) - max(0, start))
 
 
-def _map(got, shape) -> Tensor:
+def _other_places(height: int, width: int, kernel: int, stride: int, padding: int) -> dict[str, tuple[int, int]]:
+    """Heights and widths of the result by the mistake that gives them."""
+    def places(step, border):
+        return (height + 2 * border - kernel) // step + 1, (width + 2 * border - kernel) // step + 1
+
+    return {
+        "Height and width are exchanged.": places(stride, padding)[::-1],
+        "The stride is left out.": places(1, padding),
+        "The border is left out.": places(stride, 0),
+        "Stride and border are left out.": places(1, 0) if stride > 1 and padding else (0, 0),
+        "Windows follow one another without overlap: the kernel's side is taken for the stride.":
+            places(kernel, padding),
+        "The border is half as wide as the kernel, whatever padding says.": places(stride, kernel // 2),
+        "The numbers of places are rounded up: the last windows don't fit.":
+            tuple(-(-(side + 2 * padding - kernel) // stride) + 1 for side in (height, width)),
+    }
+
+
+def _map(got, shape, others: dict[str, tuple[int, int]]) -> Tensor:
     actual = tuple(getattr(got, "shape", ()))
     cause = ""
     if len(actual) == 4 and actual[2:] == tuple(shape[2:]) and actual[1] != shape[1]:
@@ -450,7 +547,8 @@ def _map(got, shape) -> Tensor:
     elif len(actual) == 3:
         cause = "The axis of the channels is gone; keep it, with length 1."
     elif len(actual) == 4:
-        cause = "Stride or padding is left out."
+        fitting = [mistake for mistake, sides in others.items() if sides == actual[2:]]
+        cause = fitting[0] if len(fitting) == 1 else "Stride, border or rounding aren't those of the convolution."
     expect.shape(got, tuple(shape), "the scales", cause=cause,
                  next_step="The result has as many places as the convolution's output, and one channel.")
     return torch.as_tensor(got).detach()
@@ -490,13 +588,13 @@ def _check_product(learner, rng, rows, length, outputs, dtype=np.int8):
     _compare(learner, rng.choice([-1, 1], (rows, length)).astype(dtype), rng.choice([-1, 1], (outputs, length)))
 
 
-def _pack(signs: np.ndarray) -> np.ndarray:
-    """Rows of ±1 as words: a sum of powers of two."""
+def _pack(signs: np.ndarray, turned: int = 0) -> np.ndarray:
+    """Rows of ±1 as words: a sum of powers of two, that of element i being i, or i with some of its own bits turned."""
     rows, length = signs.shape
     words = -(-length // 64)
     ones = np.zeros((rows, 64 * words), dtype=np.uint64)
     ones[:, :length] = signs > 0
-    return (ones.reshape(rows, words, 64) << np.arange(64, dtype=np.uint64)).sum(2, dtype=np.uint64)
+    return (ones.reshape(rows, words, 64) << (np.arange(64) ^ turned).astype(np.uint64)).sum(2, dtype=np.uint64)
 
 
 def _compare(learner, inputs: np.ndarray, weight: np.ndarray) -> None:
@@ -508,35 +606,55 @@ def _compare(learner, inputs: np.ndarray, weight: np.ndarray) -> None:
                  if tuple(getattr(got, "shape", ())) == want.T.shape else "",
                  next_step="One row for each row of the inputs, one column for each row of weights.")
     got = np.asarray(got)
-    unused = 64 * packed.shape[1] - length
-    differ = (length - want) // 2
-    causes = {
-        "Bits that no element uses are counted as agreeing.": want + unused,
-        "Bits that no element uses are counted as differing.": want - unused,
-        "That is the number of places that differ.": differ,
-        "That is the number of places that agree.": length - differ,
-        "Places that differ are taken off once; a −1 in place of a +1 makes a difference of two.": length - differ,
-        "The sign is turned round.": -want,
-        "Counts above 255 have wrapped around: bytes are too short for sums.": length - 2 * (differ % 256),
-        "Bits are counted where both are 1, as if they were 1 and 0.":
-            (inputs > 0).astype(np.int64) @ (weight > 0).T.astype(np.int64),
-        "Every input is packed as a 1, those that are −1, too.": (weight.sum(1) + 0 * inputs[:, :1]).astype(np.int64)
-            if length else want,
-        "Numbers that ran below 0 have wrapped around: an unsigned count has no −1.": want % 2**8,
-    }
-    expect.equal(got.astype(np.int64) if got.dtype.kind in "iu" else got, want, what, causes=causes,
-                 cause="The bits of inputs and weights may not lie in the same order."
-                 if got.size and np.abs(got - want).max() <= 2 * length else "",
+    expect.equal(got.astype(np.int64) if got.dtype.kind in "iu" else got, want, what,
+                 causes=_wrong_products(inputs, weight, want) | _other_orders(inputs, packed),
+                 cause="Other bits are compared than those of the same places, or their count is used otherwise.",
                  next_step="Take n = 3, write the three bits of each row down, and compare with np.binary_repr.")
     expect.that(got.dtype == np.int32, "int32", str(got.dtype), cause="It is wider or narrower than it was asked for.",
                 next_step="Give the sums the type int32 from the start.")
 
 
+def _wrong_products(inputs: np.ndarray, weight: np.ndarray, want: np.ndarray) -> dict[str, np.ndarray]:
+    length = inputs.shape[1]
+    differ, unused, whole = (length - want) // 2, -length % 64, length // 64 * 64
+    both = (inputs > 0).astype(np.int64) @ (weight > 0).T.astype(np.int64)
+    of_whole_words = inputs[:, :whole].astype(np.int64) @ weight[:, :whole].T.astype(np.int64)
+    return {
+        "Bits that no element uses are counted as agreeing.": want + unused,
+        "Bits that no element uses are counted as differing.": want - unused,
+        "Bits that no element uses are counted among those that agree, and each counts twice.": want + 2 * unused,
+        "Bits that no element uses are not 0 in the inputs' words: each counts as differing.": want - 2 * unused,
+        "The last word, used in part, is left out: its places count as agreeing.": of_whole_words + length - whole,
+        "The last word, used in part, is left out.": of_whole_words,
+        "That is the number of places that differ.": differ,
+        "That is the number of places that agree.": length - differ,
+        "Places that differ are taken off once; a −1 in place of a +1 makes a difference of two.": length - differ,
+        "The sign is turned round.": -want,
+        "Counts above 255 have wrapped around: bytes are too short for sums.": length - 2 * (differ % 256),
+        "Sums have wrapped around: eight bits with a sign reach from −128 to 127.": (want + 128) % 256 - 128,
+        "Bits are counted where both are 1, as if they were 1 and 0.": both,
+        "Places count as agreeing where both are +1 only: two −1 agree as well.": 2 * both - length,
+        "Every input is packed as a 1, those that are −1, too.": (weight.sum(1) + 0 * inputs[:, :1]).astype(np.int64)
+            if length else want,
+        "Inputs have a word more than weights, and it is compared, too.": want - 2 * (weight > 0).sum(1),
+        "Numbers that ran below 0 have wrapped around: an unsigned count has no −1.": want % 2**8,
+    }
+
+
+def _other_orders(inputs: np.ndarray, packed: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        f"The {what} lie in the opposite order.":
+            inputs.shape[1] - 2 * np.bitwise_count(_pack(inputs, turned)[:, None] ^ packed).sum(2, dtype=np.int64)
+        for what, turned in (("bits of each byte", 7), ("bytes of each word", 56), ("bits of each word", 63))
+    }
+
+
 @check("xnor_convolution", weight=2)
 def convolution_without_border(learner, reference, rng):
-    """Signs are convolved, and scaled by A and α"""
+    """Signs are convolved, and scaled by A and α; the dtype stays"""
     for shape, kernels in (((1, 3, 5, 6), (2, 3, 3, 3)), ((2, 1, 4, 4), (3, 1, 2, 2)), ((1, 2, 3, 3), (4, 2, 1, 1))):
         _check_convolution(learner, reference, rng, shape, kernels, 1, 0)
+    _check_convolution(learner, reference, rng, (1, 2, 3, 4), (2, 2, 2, 2), 1, 0, torch.float64)
 
 
 @check("xnor_convolution", weight=2)
@@ -547,10 +665,13 @@ def the_border_counts_for_nothing(learner, reference, rng):
 
 
 @check("xnor_convolution", weight=0.5)
-def zeros_of_the_image_are_positive(learner, reference, rng):
-    """Zeros of the image, as after a ReLU, count as +1; those of the border don't"""
+def zeros_are_positive(learner, reference, rng):
+    """Zeros of the image, as after a ReLU, and of kernels, as after pruning, count as +1; those of the border don't"""
     images = torch.from_numpy(np.maximum(rng.standard_normal((1, 3, 4, 4)), 0)).float()
     weight = torch.from_numpy(rng.standard_normal((2, 3, 3, 3))).float()
+    _compare_convolution(learner, reference, images, weight, 1, 1)
+    weight[:, :, 1] = 0
+    _compare_convolution(learner, reference, images - 0.5, weight, 1, 1)  # an image without zeros
     _compare_convolution(learner, reference, images, weight, 1, 1)
 
 
@@ -584,10 +705,13 @@ def _compare_convolution(learner, reference, images, weight, stride, padding):
         "All filters share one α.": products * scales * weight.abs().mean(),
         "Zeros of the image count as nothing.":
             functional.conv2d(images.sign(), kernels, stride=stride, padding=padding) * scales * alpha,
+        "Zeros of the kernels count as nothing.":
+            functional.conv2d(image, weight.sign(), stride=stride, padding=padding) * scales * alpha,
     }
     expect.close(got, want, f"the convolution of {tuple(images.shape)} with {tuple(weight.shape)}, stride {stride}, "
                  f"padding {padding}", rtol=1e-4, atol=1e-5, causes=causes,
                  next_step="Try one channel, one filter and a 3×3 image; then look at a corner of the output.")
+    _check_dtype(torch.as_tensor(got), images, "inputs")
 
 
 @check("speed_up", weight=2)
@@ -600,14 +724,14 @@ def the_papers_figures(learner, reference, rng):
 @check("speed_up")
 def other_processors(learner, reference, rng):
     """Other numbers of operations in a clock, of floats and of bits"""
-    for binary, floats in ((64, 16), (512, 32), (64, 64), (128, 1), (170.5, 19.5)):
+    for binary, floats in ((64, 16), (512, 32), (64, 64), (128, 1), (170.5, 19.5), (0.5, 0.25)):
         _check_speed(learner, reference, 256, 3, binary, floats)
 
 
 @check("speed_up", weight=0.5)
 def speed_up_refuses_nonsense(learner, reference, rng):
     """Nothing to compute with, or no operation in a clock, is a ValueError"""
-    for values in ((0, 3), (256, 0), (256, 3, 0), (256, 3, 64, 0), (256, 3, -1, 1)):
+    for values in ((0, 3), (256, 0), (256, 3, 0), (256, 3, 64, 0), (256, 3, -1, 1), (256, 3, -1, -1)):
         expect.raises("ValueError", learner.speed_up, *values, why=f"the arguments are {values}")
 
 
