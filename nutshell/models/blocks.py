@@ -4,7 +4,7 @@ A block takes maps ``(N, C, H, W)`` and returns ``(N, P, H, W)``. A network is d
 
     block_network((("down", 32), ("fire+", 64), ("pool", 2), ("separable", 128)))
 
-A ``+`` puts a shortcut around a block: the input is added before the last activation (He et al. 2016).
+A ``+`` puts a shortcut around a block: the input is added before the last activation (He et al. 2015, 1512.03385).
 """
 
 from collections import OrderedDict
@@ -94,7 +94,7 @@ def two_plain(channels: int, outputs: int, activation: Activation, last: Activat
 
 
 def bottleneck(channels: int, outputs: int, activation: Activation, last: Activation | None) -> nn.Module:
-    """1×1 down to P/4 channels, 3×3 there, 1×1 up again (He et al. 2016, figure 5)."""
+    """1×1 down to P/4 channels, 3×3 there, 1×1 up again (He et al. 2015, 1512.03385, figure 5)."""
     inner = max(1, outputs // 4)
     return nn.Sequential(unit(channels, inner, 1, activation), unit(inner, inner, 3, activation),
                          unit(inner, outputs, 1, last))  # fmt: skip

@@ -302,6 +302,33 @@ def flattened_takes_anything(lateral, vertical, horizontal, bias):
     return _thin((a, v, h), bias, (0, (v.shape[2] // 2, 0), (0, h.shape[3] // 2)))
 
 
+@mutant("flattened")
+def flattened_float64_only(lateral, vertical, horizontal, bias):
+    """Layers in float64, whatever the dtype of the filters"""
+    a, v, h = (kernel.double() for kernel in _check_axes(lateral, vertical, horizontal))
+    return _thin((a, v, h), None if bias is None else bias.double(), (0, (v.shape[2] // 2, 0), (0, h.shape[3] // 2)))
+
+
+@mutant("flattened")
+def flattened_compares_two(lateral, vertical, horizontal, bias):
+    """The thin filters are as many as each other; those across the channels are not counted"""
+    a, v, h = _check_axes(vertical, vertical, horizontal)
+    p, a = len(lateral), lateral[:, :, None, None]
+    return _thin((a, v[:p], h[:p]), bias, (0, (v.shape[2] // 2, 0), (0, h.shape[3] // 2)))
+
+
+@mutant("flattened")
+def flattened_scales_in_place(lateral, vertical, horizontal, bias):
+    """Moves the length of the filters into the first ones, in the tensors that were given"""
+    _check_axes(lateral, vertical, horizontal)
+    for thin in (vertical, horizontal):
+        length = thin.norm(dim=1, keepdim=True)
+        thin /= length
+        lateral *= length
+    a, v, h = _check_axes(lateral, vertical, horizontal)
+    return _thin((a, v, h), bias, (0, (v.shape[2] // 2, 0), (0, h.shape[3] // 2)))
+
+
 @alternative("flattened")
 def flattened_horizontal_first(lateral, vertical, horizontal, bias):
     """Along the rows before down the columns"""
@@ -385,6 +412,14 @@ def pooled_head_for_squares(weight, bias, channels):
     cube = _cube(weight, channels)
     side = int(cube.shape[2] ** 0.5)
     return _pooled(cube.sum(2), bias, nn.AvgPool2d((side, cube.shape[2] // side)))
+
+
+@mutant("pooled_head")
+def pooled_head_adds_in_place(weight, bias, channels):
+    """Adds the other places to the first, in the weight that was given"""
+    cube = _cube(weight, channels)
+    cube[:, :, 0] += cube[:, :, 1:].sum(2)
+    return _pooled(cube[:, :, 0].clone(), bias)
 
 
 @alternative("pooled_head")
@@ -675,6 +710,60 @@ class SwapoutThrowsOnce(_Swap):
         return self.masks[0] * x + self.masks[1] * y
 
 
+@mutant("Swapout")
+class SwapoutWithRelu(_Swap):
+    """A ReLU after the sum, as a residual block has"""
+
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+@mutant("Swapout")
+class SwapoutWithReluInTraining(_Swap):
+    """A ReLU after the sum in training only"""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y.relu() if self.training else y
+
+
+@mutant("Swapout")
+class SwapoutMasksTheInput(_Swap):
+    """The branch is given the masked input, where its output should be masked"""
+
+    def forward(self, x):
+        if not self.training:
+            return self.mean(x, self.branch(x))
+        return self.draw(x) * x + self.branch(self.draw(x) * x)
+
+
+@mutant("Swapout")
+class SwapoutMasksInside(_Swap):
+    """The coin and its mean go into the branch"""
+
+    def forward(self, x):
+        masks = (self.draw(x), self.draw(x)) if self.training else (self.keep, self.keep)
+        return masks[0] * x + self.branch(masks[1] * x)
+
+
+@mutant("Swapout")
+class SwapoutOfImages(_Swap):
+    """Takes images only: four axes"""
+
+    def draw(self, x):
+        images, channels, height, width = x.shape
+        return (torch.rand(images, channels, height, width) < self.keep).to(x.dtype)
+
+
+@mutant("Swapout")
+class SwapoutTrainsKeep(_Swap):
+    """keep is a parameter"""
+
+    def __init__(self, branch, block, blocks, last=0.5):
+        super().__init__(branch, block, blocks, last)
+        self.keep = nn.Parameter(torch.tensor(self.__dict__.pop("keep")))
+
+
 @alternative("Swapout")
 class SwapoutByDropout(nn.Module):
     """Uses dropout's masks, and takes its scaling back"""
@@ -787,6 +876,82 @@ class ResidualForgetsStride(_Bottleneck):
         return x[:, :, :: self.stride, :: self.stride] if self.project is None else self.project(x)
 
 
+@mutant("Residual")
+class ResidualStridesLate(_Bottleneck):
+    """The stride is on the last 1×1: the same output, and the 3×3 works for places that are dropped"""
+
+    def __init__(self, channels, width, outputs, stride=1):
+        super().__init__(channels, width, outputs, stride)
+        self.b.stride, self.c.stride = (1, 1), (stride, stride)
+
+
+@mutant("Residual")
+class ResidualOfAZeroShortcut(_Bottleneck):
+    """The convolution of the shortcut starts at 0 too: nothing comes out"""
+
+    def __init__(self, channels, width, outputs, stride=1):
+        super().__init__(channels, width, outputs, stride)
+        if self.project is not None:
+            nn.init.zeros_(self.project.weight)
+
+
+@mutant("Residual")
+class ResidualOfAZeroBranch(_Bottleneck):
+    """The whole branch starts at 0: no gradient ever reaches its weights"""
+
+    def __init__(self, channels, width, outputs, stride=1):
+        super().__init__(channels, width, outputs, stride)
+        for layer in (self.a, self.b):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
+@mutant("Residual")
+class ResidualStartsAnywhereWhereItProjects(_Bottleneck):
+    """The last convolution starts at 0 only where the shortcut is the input"""
+
+    def __init__(self, channels, width, outputs, stride=1):
+        super().__init__(channels, width, outputs, stride)
+        if self.project is not None:
+            self.c.reset_parameters()
+
+
+@alternative("Residual")
+class ResidualWithItsOwnStart(_Bottleneck):
+    """Biases from 0 and weights drawn in another way; the shortcut drops places before its convolution"""
+
+    def __init__(self, channels, width, outputs, stride=1):
+        super().__init__(channels, width, outputs, stride)
+        self.stride = stride
+        for layer in (self.a, self.b):
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        if self.project is not None:
+            self.project = nn.Conv2d(channels, outputs, 1, bias=False)
+
+    def way(self, x):
+        return x if self.project is None else self.project(x[:, :, :: self.stride, :: self.stride])
+
+
+class _OwnConvolution(nn.Module):
+    def __init__(self, inputs, outputs, kernel, stride=1):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel) / (inputs * kernel**2) ** 0.5)
+        self.bias, self.step = nn.Parameter(torch.zeros(outputs)), stride
+
+    def forward(self, x):
+        return functional.conv2d(x, self.weight, self.bias, self.step, self.weight.shape[2] // 2)
+
+
+@alternative("Residual")
+class ResidualOfOwnConvolutions(_Bottleneck):
+    """Convolutions of its own making"""
+
+    def __init__(self, channels, width, outputs, stride=1):
+        super().__init__(channels, width, outputs, stride)
+        self.a, self.b = _OwnConvolution(channels, width, 1), _OwnConvolution(width, width, 3, stride)
+
+
 @alternative("Residual")
 class ResidualOfSequentials(nn.Module):
     """Branch and shortcut as sequences, the shortcut an empty one where it is the input"""
@@ -821,6 +986,18 @@ class SwishBetaOutside(nn.Module):
 
     def forward(self, x):
         return self.beta * x * torch.sigmoid(x)
+
+
+@mutant("Swish")
+class SwishBetaTwice(nn.Module):
+    """SiLU of βx: β before σ as well as inside"""
+
+    def __init__(self, beta=1.0):
+        super().__init__()
+        self.beta = nn.Parameter(torch.tensor(float(beta)))
+
+    def forward(self, x):
+        return functional.silu(self.beta * x)
 
 
 @mutant("Swish")
@@ -944,6 +1121,15 @@ class InceptionLinearInside(_Four):
     def branches(self, x):
         return [self.one(x).relu(), self.three(self.three0(x)).relu(), self.five2(self.five1(self.five0(x))).relu(),
                 self.pooled(self.pool(x)).relu()]
+
+
+@mutant("Inception")
+class InceptionLinearBetween(_Four):
+    """No ReLU between the two 3×3"""
+
+    def branches(self, x):
+        ones, threes, _, pooled = super().branches(x)
+        return [ones, threes, self.five2(self.five1(self.five0(x).relu())).relu(), pooled]
 
 
 @alternative("Inception")

@@ -13,9 +13,9 @@ from torch.nn import functional
 class Fire(nn.Module):
     """Squeeze the channels with a 1×1 convolution, then expand them with 1×1 and 3×3 convolutions side by side.
 
-    Each of the three convolutions has a bias and is followed by a ReLU; the outputs of the two that expand are put
-    behind one another along the channels, those of the 1×1 first. Most of the cost of a convolution is C·P·K²: the
-    squeeze makes C small before the 3×3 sees it (Iandola et al. 2016, arXiv 1602.07360, section 3.2).
+    Each of the three convolutions has a bias and is followed by a ReLU; the outputs of the two that expand are
+    concatenated along the channels, those of the 1×1 first. A convolution costs C·P·K² at each place: the squeeze
+    makes C small before the 3×3 sees it (Iandola et al. 2016, arXiv 1602.07360, section 3.2).
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def flattened(lateral: Tensor, vertical: Tensor, horizontal: Tensor, bias: Tenso
         Shapes ``(P, K_y)`` and ``(P, K_x)``, K_y and K_x odd; the input is padded with K_y // 2 rows and K_x // 2
         columns of zeros on each side.
     bias : Tensor or None
-        Shape ``(P,)``; only the last convolution has it, and none if this is None.
+        Shape ``(P,)``; only the last convolution has it, and none if this is None. All four are left as they are.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def pooled_head(weight: Tensor, bias: Tensor, channels: int) -> nn.Sequential:
         Of the fully connected head, shape ``(classes, channels · places)``, as it follows ``nn.Flatten`` on features
         ``(N, channels, H, W)`` with H·W places; left as it is.
     bias : Tensor
-        Shape ``(classes,)``.
+        Shape ``(classes,)``; left as it is.
     channels : int
         Channels of the features.
 
@@ -298,13 +298,14 @@ class Swapout(nn.Module):
 
 
 class Residual(nn.Module):
-    """A bottleneck around a shortcut: ``relu(shortcut(x) + branch(x))``.
+    """A shortcut around a bottleneck: ``relu(shortcut(x) + branch(x))``.
 
     The branch is a 1×1 convolution to ``width`` channels, a ReLU, a 3×3 convolution with the stride, a ReLU, and a 1×1
     convolution to the outputs, each with a bias. The shortcut is x itself where shapes allow, that is if channels
     equal outputs and the stride is 1, and otherwise a 1×1 convolution with the stride and without bias. The last
-    convolution of the branch starts with weight and bias 0, so that the block starts as its shortcut (He et al. 2015,
-    arXiv 1512.03385, figure 5; the start from zero: Goyal et al. 2017, arXiv 1706.02677, section 5.1).
+    convolution of the branch starts with weight and bias 0, and no other with a weight of 0, so that the block starts
+    as the ReLU of its shortcut (He et al. 2015, arXiv 1512.03385, figure 5; the start from zero: Goyal et al. 2017,
+    arXiv 1706.02677, section 5.1).
 
     Parameters
     ----------
@@ -336,7 +337,7 @@ class Residual(nn.Module):
         self.shortcut = nn.Identity() if same else nn.Conv2d(channels, outputs, 1, stride=stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(N, channels, H, W)`` to ``(N, outputs, H / stride, W / stride)``."""
+        """Map ``(N, channels, H, W)`` to ``(N, outputs, ⌈H / stride⌉, ⌈W / stride⌉)``: halves are rounded up."""
         return functional.relu(self.shortcut(x) + self.branch(x))
 
 
@@ -373,7 +374,7 @@ class Swish(nn.Module):
 
 
 class Inception(nn.Module):
-    """Four branches side by side, their outputs put behind one another along the channels.
+    """Four branches side by side, their outputs concatenated along the channels.
 
     In this order: a 1×1 convolution; a 1×1 that reduces, then a 3×3; a 1×1 that reduces, then two 3×3 in a row, both
     with ``fives`` outputs, in place of the 5×5 of GoogLeNet (Szegedy et al. 2014, arXiv 1409.4842, figure 2b); and a

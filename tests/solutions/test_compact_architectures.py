@@ -313,7 +313,23 @@ MISTAKES = [
     ("Residual", "stride=stride, bias=False", "stride=stride", "shortcut has a bias"),
     ("Swish", "self.beta * x)", "x) * self.beta", "β stands before"),
     ("Swish", "x * torch.sigmoid(self.beta * x)", "functional.silu(self.beta * x) / self.beta", "divided by β"),
+    ("Swish", "x * torch.sigmoid(self.beta * x)", "functional.silu(self.beta * x)", "as well as inside"),
     ("Inception", "nn.MaxPool2d(3", "nn.AvgPool2d(3", "takes the mean"),
+    ("Inception", "nn.Conv2d(reduce5, fives, 3, padding=1), nn.ReLU()", "nn.Conv2d(reduce5, fives, 3, padding=1)",
+     "ReLU after the first 3×3 of the third branch"),
+    ("Fire", "functional.relu(self.expand3(few))", "self.expand3(few)", "ReLU after the 3×3 is missing"),
+    ("flattened", "len(lateral) == len(vertical)", "len(vertical)", "Another error"),
+    ("flattened", "dtype = lateral.dtype", "dtype = torch.float64", "layers are float64"),
+    ("flattened", "across = nn", "vertical.mul_(2)\n    across = nn", "changed what it was given"),
+    ("pooled_head", "classes, columns = weight.shape", "classes, columns = weight.mul_(2).shape", "what it was given"),
+    ("pooled_head", "nn.AdaptiveAvgPool2d(1)", "nn.AvgPool2d(int((columns // channels) ** 0.5))", "a size of its own"),
+    ("Swapout", "second * y", "self.branch(second * x)", "F(X) is dropped, F(0)"),
+    ("Swapout", "return first * x + second * y", "return (first * x + second * y).relu()", "negative is cut off"),
+    ("Swapout", "self.keep = 1 - (1 - last) * block / blocks",
+     "self.keep = nn.Parameter(torch.tensor(1 - (1 - last) * block / blocks))", "nothing trains it"),
+    ("Residual", "self.branch[-1].parameters()", "self.branch.parameters()", "with a weight of 0 too"),
+    ("Residual", "3, stride=stride, padding=1),\n            nn.ReLU(),\n            nn.Conv2d(width, outputs, 1)",
+     "3, padding=1), nn.ReLU(), nn.Conv2d(width, outputs, 1, stride=stride)", "four times as many places"),
 ]
 
 

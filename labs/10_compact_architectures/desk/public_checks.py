@@ -1,11 +1,14 @@
 """Public checks of this lab, made by ``nutshell release``. Hidden ones run at grading."""
 
 import itertools
+import math
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from nutshell import expect
 from nutshell.checks import check
+from nutshell.wire.standins import inout
 
 EIGHT = 1e-8  # tolerance in float64
 
@@ -49,9 +52,15 @@ def _fire_shapes(c, s, e1, e3):
     return [(s, c, 1, 1), (s,), (e1, s, 1, 1), (e1,), (e3, s, 3, 3), (e3,)]
 
 
-def _fire(x, w0, b0, w1, b1, w3, b3, between=functional.relu, after=functional.relu):
-    few = between(functional.conv2d(x, w0, b0))
-    return torch.cat([after(functional.conv2d(few, w1, b1)), after(functional.conv2d(few, w3, b3, padding=1))], 1)
+def _fire(x, w0, b0, w1, b1, w3, b3, linear=()):
+    """The definition; the convolutions whose numbers are in ``linear`` have no ReLU."""
+
+    def after(y, number):
+        return y if number in linear else functional.relu(y)
+
+    few = after(functional.conv2d(x, w0, b0), 0)
+    ones, threes = functional.conv2d(few, w1, b1), functional.conv2d(few, w3, b3, padding=1)
+    return torch.cat([after(ones, 1), after(threes, 2)], 1)
 
 
 def _check_fire(learner, rng, sizes, shape):
@@ -61,9 +70,11 @@ def _check_fire(learner, rng, sizes, shape):
         want = _fire(x, *parts)
         ones, threes = want.split([sizes[2], sizes[3]], 1)
         causes = {
-            "The ReLU after the squeeze is missing.": _fire(x, *parts, between=_same),
-            "The ReLU after the convolutions that expand is missing.": _fire(x, *parts, after=_same),
-            "There is no ReLU.": _fire(x, *parts, between=_same, after=_same),
+            "The ReLU after the squeeze is missing.": _fire(x, *parts, linear=(0,)),
+            "The ReLU after the 1×1 that expands is missing.": _fire(x, *parts, linear=(1,)),
+            "The ReLU after the 3×3 is missing.": _fire(x, *parts, linear=(2,)),
+            "The ReLU after the convolutions that expand is missing.": _fire(x, *parts, linear=(1, 2)),
+            "There is no ReLU.": _fire(x, *parts, linear=(0, 1, 2)),
             "The 3×3 comes first; the outputs of the 1×1 do.": torch.cat([threes, ones], 1),
             "Nothing of the 3×3 is put out.": ones,
         }
@@ -154,7 +165,7 @@ def three_thin_convolutions(learner, reference, rng):
             "The thin convolutions mix channels: they have a filter for each pair.":
                 [(p, c, 1, 1), (p, p, height, 1), (p, p, 1, width), (p,)],
         })
-        _check_dtype(layer, torch.float64)
+        _check_dtype(layer, torch.float64, "`lateral`")
         _check_sizes(learner.flattened(*given[:3], None), want[:-1], {"A bias was added.": want})
 
 
@@ -164,36 +175,45 @@ def flattened_is_the_outer_product(learner, reference, rng):
     _check_flattened(learner, rng, 4, 3, 3, 3, (2, 3, 6, 5))
     _check_flattened(learner, rng, 3, 4, 5, 3, (1, 4, 7, 7))
     _check_flattened(learner, rng, 5, 2, 1, 5, (1, 2, 3, 3), with_bias=False)
+    _check_flattened(learner, rng, 3, 2, 3, 5, (1, 2, 4, 5), dtype=torch.float32)
 
 
 @check("flattened", weight=0.5)
 def flattened_refuses_what_does_not_fit(learner, reference, rng):
     """Different numbers of filters, and even kernels, are a ValueError"""
     lateral, vertical, horizontal, bias = _axes(rng, 4, 3, 3, 3)
-    expect.raises("ValueError", learner.flattened, lateral, vertical[:3], horizontal, bias,
-                  why="there are 4, 3 and 4 filters and every output needs one of each")
-    expect.raises("ValueError", learner.flattened, lateral, vertical, horizontal[:2], bias,
-                  why="there are 4, 4 and 2 filters and every output needs one of each")
+    for counts in ((4, 3, 4), (4, 4, 2), (3, 4, 4), (4, 3, 3)):
+        given = [part[:count] for part, count in zip((lateral, vertical, horizontal), counts, strict=True)]
+        expect.raises("ValueError", learner.flattened, *given, bias[: counts[0]],
+                      why=f"there are {counts[0]}, {counts[1]} and {counts[2]} filters and every output needs one of "
+                      "each")
     for even in ((vertical[:, :2], horizontal), (vertical, horizontal[:, :2])):
         expect.raises("ValueError", learner.flattened, lateral, *even, bias, why="a side of the kernel is 2, no middle")
+
+
+@check("flattened", weight=0.5)
+def filters_are_left_as_they_are(learner, reference, rng):
+    """The filters and the bias that are given are as they were after the call"""
+    names = ["lateral", "vertical", "horizontal", "the bias"]
+    _check_unchanged(_axes(rng, 4, 3, 3, 5), names, learner.flattened)
 
 
 def _axes(rng, p, c, height, width):
     return tuple(torch.from_numpy(rng.standard_normal(shape)) for shape in ((p, c), (p, height), (p, width), (p,)))
 
 
-def _check_flattened(learner, rng, p, c, height, width, shape, with_bias=True):
-    lateral, vertical, horizontal, bias = _axes(rng, p, c, height, width)
+def _check_flattened(learner, rng, p, c, height, width, shape, with_bias=True, dtype=torch.float64):
+    lateral, vertical, horizontal, bias = (part.to(dtype) for part in _axes(rng, p, c, height, width))
     given = bias if with_bias else None
     layer = learner.flattened(lateral, vertical, horizontal, given)
-    _check_dtype(layer, lateral.dtype)
+    _check_dtype(layer, dtype, "`lateral`")
     _check_sizes(layer, [(p, c, 1, 1), (p, 1, height, 1), (p, 1, 1, width), *[(p,)] * with_bias], {
         "The outer product was multiplied out: nothing is smaller.": [(p, c, height, width), *[(p,)] * with_bias],
         "The thin convolutions mix channels: they have a filter for each pair.":
             [(p, c, 1, 1), (p, p, height, 1), (p, p, 1, width), *[(p,)] * with_bias],
         "Height and width are swapped.": [(p, c, 1, 1), (p, 1, 1, height), (p, 1, width, 1), *[(p,)] * with_bias],
     })
-    x = _images(rng, *shape).double()
+    x = _images(rng, *shape).to(dtype)
     edge = (height // 2, width // 2)
 
     def convolved(first, second, third=lateral, edge=edge, b=given, inputs=x):
@@ -215,7 +235,7 @@ def _check_flattened(learner, rng, p, c, height, width, shape, with_bias=True):
     elif height != width:
         causes["Height and width of the padding are swapped."] = convolved(vertical, horizontal, edge=edge[::-1])
     _check_output(layer, x, convolved(vertical, horizontal), f"the output for P = {p}, C = {c} and a kernel of "
-                  f"{height}×{width}", EIGHT, causes,
+                  f"{height}×{width}", EIGHT if dtype == torch.float64 else FOUR, causes,
                   "Take one channel, one output and ones for two of the three filters, and follow the third.")
 
 
@@ -240,7 +260,7 @@ def a_weight_a_channel(learner, reference, rng):
         for number, what in ((trained, "the head's parameters"), (stored, "the numbers that the head stores")):
             expect.equal(number, want, f"{what}, for {channels} channels and {classes} classes", causes=causes,
                          next_step="After the pool there is one number for each channel.")
-        _check_dtype(head, torch.float64)
+        _check_dtype(head, torch.float64, "the weight")
 
 
 @check("pooled_head", weight=1.5)
@@ -273,6 +293,12 @@ def channels_must_fit(learner, reference, rng):
                       why=f"20 columns can't be shared among {channels} channels")
 
 
+@check("pooled_head", weight=0.5)
+def trained_head_is_left_as_it_is(learner, reference, rng):
+    """The weight and the bias that are given are as they were after the call"""
+    _check_unchanged(_head(rng, 3, 4, 6), ["the weight", "the bias"], lambda *given: learner.pooled_head(*given, 4))
+
+
 def _head(rng, classes, channels, places):
     return (torch.from_numpy(rng.standard_normal((classes, channels * places))),
             torch.from_numpy(rng.standard_normal(classes)))
@@ -297,12 +323,22 @@ def _check_head(learner, rng, classes, channels, sides, size=None, flat=False, d
         "The largest feature is taken, not the mean.": features.amax((2, 3)) @ cube.sum(2).T + bias,
         "Only the weights of the first place are used.": mean @ cube[:, :, 0].T + bias,
     }
+    side = math.isqrt(height * width)  # of the pool that takes the old image for a square
+    for pool in ((height, width), (side, side), (side, height * width // side)):
+        seen = features[:, :, : pool[0], : pool[1]].mean((2, 3)) @ cube.sum(2).T + bias
+        causes |= {f"Only the first {pool[0]}×{pool[1]} places are averaged: the pool has a size of its own, and it "
+                   "should take in images of any.": seen}
     causes = {cause: value for cause, value in causes.items() if not torch.allclose(value, want)}
+    sums = cube.sum(2)
+    carried = any(torch.allclose(kept.detach().reshape(-1), total.reshape(-1), FOUR, FOUR)
+                  for kept in _network(head).parameters() for total in (sums, sums.T)
+                  if kept.dtype == dtype and kept.numel() == total.numel())
+    otherwise = ("The weights are right; what they are multiplied with is not the mean over all places, or something "
+                 "is added." if carried else "These are the scores of other weights: is what was trained carried over?")
     what = "the scores on features that are the same everywhere" if flat else "the scores"
     _check_output(head, features, want, f"{what}, {channels} channels of {features.shape[2]}×{features.shape[3]}",
                   EIGHT if dtype == torch.float64 else FOUR, causes,
-                  "Take one channel, one class and two places, and write both heads down.",
-                  "These are the scores of other weights: is what was trained carried over?")
+                  "Take one channel, one class and two places, and write both heads down.", otherwise)
 
 PATHS = ("from high to high", "from low to high", "from high to low", "from low to low")
 
@@ -424,7 +460,12 @@ def keep_falls_in_a_line(learner, reference, rng):
     for block, blocks, last, want in ((1, 4, 0.5, 0.875), (4, 4, 0.5, 0.5), (2, 4, 0.0, 0.5), (3, 3, 1.0, 1.0),
                                       (1, 1, 0.25, 0.25), (2, 5, 0.5, 0.8)):
         given = (block, blocks) if last == 0.5 else (block, blocks, last)
-        expect.close(learner.Swapout(nn.ReLU(), *given).keep, want, f"keep of block {block} of {blocks}, last {last:g}",
+        keep = learner.Swapout(nn.ReLU(), *given).keep
+        expect.that(isinstance(keep, float | int), "keep as a number of Python", f"a {type(keep).__name__}",
+                    cause="keep follows from the schedule: nothing trains it, and as a tensor it is rounded to the "
+                    "tensor's dtype." if isinstance(keep, Tensor) else "",
+                    next_step="Leave it the float that the formula gives.")
+        expect.close(keep, want, f"keep of block {block} of {blocks}, last {last:g}",
                      rtol=1e-9, causes={
                          "Blocks are counted from 1: the first one drops a little already.":
                              1 - (1 - last) * (block - 1) / max(blocks - 1, 1),
@@ -441,6 +482,13 @@ def every_unit_has_four_cases(learner, reference, rng):
         _check_cases(*_thrown(learner, rng, block, blocks, last))
 
 
+@check("Swapout", weight=0.5)
+def inputs_of_one_or_two_axes(learner, reference, rng):
+    """A branch that takes other shapes than images gets its coins too"""
+    _check_cases(*_thrown(learner, rng, 2, 2, 0.5, (1500, 6)))
+    _near_cases(*_thrown(learner, rng, 2, 2, 0.5, (48,)))
+
+
 @check("Swapout")
 def coins_are_thrown_for_every_unit_and_call(learner, reference, rng):
     """Every image, channel and place has coins of its own, thrown anew in every call"""
@@ -450,11 +498,13 @@ def coins_are_thrown_for_every_unit_and_call(learner, reference, rng):
 @check("Swapout", weight=0.5)
 def ends_of_the_probability(learner, reference, rng):
     """keep = 1 is a residual block, keep = 0 puts out nothing"""
-    x, branch = _positive(rng)
-    for last, factor, words in ((1.0, 5.0, "X + F(X)"), (0.0, 0.0, "0")):
+    x, branch = _signed(rng)
+    for last, words in ((1.0, "X + F(X)"), (0.0, "0")):
         got = learner.Swapout(branch, 3, 3, last).train()(x)
-        expect.close(got, factor * x, f"the output with keep = {last:g}, which is {words}", rtol=FOUR, atol=FOUR,
-                     causes={"Only F(X) is put out.": 4 * x, "Only X is put out.": x},
+        expect.close(got, last * (x + _f(x)), f"the output with keep = {last:g}, which is {words}", rtol=FOUR,
+                     atol=FOUR, causes={"Only F(X) is put out.": _f(x), "Only X is put out.": x,
+                                        "Both are put out: nothing is dropped.": x + _f(x),
+                                        CUT: last * (x + _f(x)).relu(), FED: last * x + _f(last * x)},
                      next_step="Which values can a draw from 0 to below 1 have, and how is it compared?")
 
 
@@ -472,43 +522,62 @@ def swapout_refuses_nonsense(learner, reference, rng):
         expect.raises("ValueError", learner.Swapout, nn.ReLU(), block, blocks, last,
                       why=f"block is {block} of {blocks} and last is {last:g}")
 
+CUT = "What is negative is cut off: no ReLU follows here."
 
-def _positive(rng):
-    """Images with numbers from 1 to 2, and a branch that makes four times as much of them."""
-    branch = nn.Conv2d(4, 4, 1, groups=4, bias=False)
-    with torch.no_grad():
-        branch.weight.fill_(4.0)
-    return torch.from_numpy(1 + rng.random((64, 4, 6, 6))).float(), branch
+FED = "Where F(X) is dropped, F(0) is put out: the coin is for what comes out of the branch, not for what goes in."
 
 
-def _thrown(learner, rng, block, blocks, last):
-    """What each unit put out over what came in: 0, 1, 4 or 5 if it is one of the four cases; and keep."""
-    x, branch = _positive(rng)
+def _f(x):
+    return 4 * x + 0.5
+
+
+def _signed(rng, shape=(64, 4, 6, 6)):
+    """Numbers from 1 to 2, half of them negative, and a branch that makes 4x + 0.5 of each by itself."""
+    if len(shape) == 4:
+        branch = nn.Conv2d(shape[1], shape[1], 1, groups=shape[1])
+        weight = torch.full((shape[1], 1, 1, 1), 4.0)
+    else:
+        branch, weight = nn.Linear(shape[-1], shape[-1]), 4 * torch.eye(shape[-1])
+    branch.load_state_dict({"weight": weight, "bias": torch.full((len(weight),), 0.5)})
+    signs = rng.choice([-1.0, 1.0], shape)
+    return torch.from_numpy(signs * (1 + rng.random(shape))).float(), branch
+
+
+def _thrown(learner, rng, block, blocks, last, shape=(64, 4, 6, 6)):
+    """What came in, what each unit put out, and keep."""
+    x, branch = _signed(rng, shape)
     got = learner.Swapout(branch, block, blocks, last).train()(x)
-    expect.shape(got, tuple(x.shape), "the output", next_step="Both masks have the shape of X.")
-    return (got.detach() / x).double(), 1 - (1 - last) * block / blocks
+    expect.shape(got, shape, "the output", next_step="Both masks have the shape of X.")
+    return x, got.detach(), 1 - (1 - last) * block / blocks
 
-CASES = {0.0: "0", 1.0: "X", 4.0: "F(X)", 5.0: "X + F(X)"}
+CASES = ("0", "X", "F(X)", "X + F(X)")
 
 
-def _near_cases(ratio, keep):
+def _near_cases(x, y, keep):
     """Which of the cases each unit is, shape (4, …); every unit must be one."""
-    near = torch.stack([(ratio - case).abs() < 1e-3 for case in CASES])
-    odd = ratio[~near.any(0)]
+
+    def near(values, scale=1.0):
+        return torch.stack([(scale * y - value).abs() < 1e-3 for value in values])
+
+    found = near((0 * x, x, _f(x), x + _f(x)))
+    odd = ~found.any(0)
     cause = "A unit puts out something else than one of the four."
-    if len(odd) and bool(((odd - 5 * keep).abs() < 1e-3).all()):
+    if bool(near([keep * (x + _f(x))]).any(0)[odd].all()):
         cause = "In training the mean is put out: the coins are thrown in training, the mean is for evaluation."
-    elif len(odd) and bool(((odd[:, None] * keep - torch.tensor([1.0, 4, 5])).abs() < 1e-3).any(1).all()):
+    elif bool(near((x, _f(x), x + _f(x)), keep).any(0)[odd].all()):
         cause = "What is kept is divided by keep, as dropout does; here it stays as it is."
-    expect.that(not len(odd), "0, X, F(X) or X + F(X) from every unit, in training",
-                f"{len(odd) / ratio.numel():.0%} of the units with something else", cause=cause,
-                next_step="Print y / x for a branch that makes 4x of x: it can be 0, 1, 4 or 5.")
-    return near
+    elif bool(near((_f(0 * x), x + _f(0 * x)))[:, odd].any(0).all()):
+        cause = FED
+    expect.that(not bool(odd.any()), "0, X, F(X) or X + F(X) from every unit, in training",
+                f"{float(odd.double().mean()):.0%} of the units with something else", cause=cause,
+                next_step="Print x, F(x) and the output side by side for a branch that you can follow by hand.")
+    return found
 
 
-def _check_cases(ratio, keep):
-    near = _near_cases(ratio, keep)
-    shares = near.double().mean((1, 2, 3, 4)).tolist()
+def _check_cases(x, y, keep):
+    near = _near_cases(x, y, keep)
+    shares = near.double().flatten(1).mean(1).tolist()
+    none_below = bool((y >= 0).all() and (y > 0).any())
     wanted = [(1 - keep) ** 2, keep * (1 - keep), (1 - keep) * keep, keep**2]
     causes = {
         "Both masks are the same throw: X alone and F(X) alone never come.": [1 - keep, 0, 0, keep],
@@ -517,7 +586,7 @@ def _check_cases(ratio, keep):
         "X always passes; it has a mask of its own.": [0, 1 - keep, 0, keep],
         "F(X) always passes; it has a mask of its own.": [0, 0, 1 - keep, keep],
     }
-    numbers = ratio.numel()
+    numbers = x.numel()
 
     def fits(a, b):
         return all(abs(x - y) <= 6 * (max(y * (1 - y), 1e-4) / numbers) ** 0.5
@@ -526,20 +595,23 @@ def _check_cases(ratio, keep):
     uneven = all(abs(share - value) < 0.2 for share, value in zip(shares, wanted, strict=True))
     otherwise = "That is too uneven for coins thrown for every unit by itself: do units share one?" if uneven else ""
     likely = (words for words, value in causes.items() if fits(shares, value) and not fits(wanted, value))
-    cause = next(likely, otherwise)
+    cause = CUT if none_below else next(likely, otherwise)
 
     def shown(numbers):
-        return ", ".join(f"{share:.2f} for {name}" for share, name in zip(numbers, CASES.values(), strict=True))
+        return ", ".join(f"{share:.2f} for {name}" for share, name in zip(numbers, CASES, strict=True))
 
     expect.that(fits(shares, wanted), f"shares of the cases of about {shown(wanted)}", shown(shares), cause=cause,
                 next_step="Two coins, each with the probability keep: multiply their probabilities.")
 
 
 def _check_own_coins(learner, rng, block, blocks, last):
-    x, branch = _positive(rng)
+    x, branch = _signed(rng)
     module = learner.Swapout(branch, block, blocks, last).train()
     keep = 1 - (1 - last) * block / blocks
-    near, then = (_near_cases(module(x).detach() / x, keep) for _ in range(2))
+    near, then = (_near_cases(x, module(x).detach(), keep) for _ in range(2))
+    some = near[1:].any(0)  # where X is negative, so are F(X) and the sum
+    expect.that(bool(some[x < 0].any()) or not bool(some.any()), "outputs below 0 as well, where X is negative", "none",
+                cause=CUT, next_step="Which steps follow the sum?")
     alike = keep**2 + (1 - keep) ** 2  # how often two coins fall alike
     for case, which in ((1, "X"), (2, "F(X)")):
         one, two = (cases[case] | cases[3] for cases in (near, then))
@@ -557,17 +629,19 @@ def _check_own_coins(learner, rng, block, blocks, last):
 
 
 def _check_mean(learner, rng, block, blocks, last):
-    x, branch = _positive(rng)
+    x, branch = _signed(rng)
     module = learner.Swapout(branch, block, blocks, last).eval()
     keep = 1 - (1 - last) * block / blocks
-    got = module(x)
-    expect.close(got, 5 * keep * x, f"the output in evaluation with keep = {keep:g}", rtol=FOUR, atol=FOUR, causes={
-        "Nothing is scaled: the mean of a coin is keep.": 5 * x,
-        "Only F(X) is scaled; X has a coin as well.": (1 + 4 * keep) * x,
-        "Only X is scaled; F(X) has a coin as well.": (keep + 4) * x,
-        "It is scaled by keep twice.": 5 * keep**2 * x,
-        "It is scaled by the probability to drop.": 5 * (1 - keep) * x,
+    got, both = module(x), x + _f(x)
+    expect.close(got, keep * both, f"the output in evaluation with keep = {keep:g}", rtol=FOUR, atol=FOUR, causes={
+        "Nothing is scaled: the mean of a coin is keep.": both,
+        "Only F(X) is scaled; X has a coin as well.": x + keep * _f(x),
+        "Only X is scaled; F(X) has a coin as well.": keep * x + _f(x),
+        "It is scaled by keep twice.": keep**2 * both,
+        "It is scaled by the probability to drop.": (1 - keep) * both,
         "Nothing comes from the branch.": keep * x,
+        "The branch is given keep · X; the mean is that of what comes out of it.": keep * x + _f(keep * x),
+        CUT: keep * both.relu(),
     }, cause="Coins are thrown in evaluation too: look at self.training." if not torch.equal(module(x), got) else "",
         next_step="Each mask is 1 with the probability keep: what is its mean?")
 
@@ -591,13 +665,31 @@ def a_shortcut_where_shapes_differ(learner, reference, rng):
 
 @check("Residual")
 def starts_as_its_shortcut(learner, reference, rng):
-    """Before any training the branch adds nothing"""
+    """Before any training the branch adds nothing, and only its last convolution is zero"""
     x = _images(rng, 2, 4, 6, 6)
-    got = _network(learner.Residual(4, 2, 4))(x)
-    expect.close(got, x.relu(), "the output of a new block, whose shortcut is the input", rtol=FOUR, atol=FOUR,
+    module = _network(learner.Residual(4, 2, 4))
+    expect.close(module(x), x.relu(), "the output of a new block, whose shortcut is the input", rtol=FOUR, atol=FOUR,
                  causes={"The ReLU behind the sum is missing.": x, "Nothing comes from the shortcut.": 0 * x},
-                 cause="The last convolution of the branch doesn't start at zero, or its bias doesn't.",
-                 next_step="What comes out of a branch whose last layer is zero, weight and bias? And after the sum?")
+                 cause=_last_at_start(module, 4), next_step=START)
+    _check_only_last_is_zero(learner, x)
+
+
+@check("Residual", weight=0.5)
+def stride_is_on_the_three_by_three(learner, reference, rng):
+    """Of the branch's convolutions the 3×3 has the stride"""
+    module = learner.Residual(5, 3, 6, 2)
+    _check_sizes(module, [*_branch_shapes(5, 3, 6), (6, 5, 1, 1)], {}, ANOTHER)
+    layers = {tuple(layer._parameters["weight"].shape): layer for layer in module.modules()
+              if layer._parameters.get("weight") is not None}
+    found = [getattr(layers.get(shape), "stride", None) for shape in _branch_shapes(5, 3, 6)[::2]]
+    if not all(isinstance(stride, tuple) for stride in found):
+        return  # convolutions of the learner's own making: nothing tells where the stride is
+    expect.equal(found, [(1, 1), (2, 2), (1, 1)], "the strides of the three convolutions of the branch", causes={
+        "The last 1×1 has the stride: the output is the same, but the 3×3 computes four times as many places as are "
+        "used.": [(1, 1), (1, 1), (2, 2)],
+        "The first 1×1 has the stride: places are gone before the 3×3 has seen them.": [(2, 2), (1, 1), (1, 1)],
+        "No convolution of the branch has the stride.": [(1, 1), (1, 1), (1, 1)],
+    }, next_step="Count the multiplications of the 3×3 for a 32×32 image.")
 
 
 @check("Residual", weight=2)
@@ -606,6 +698,29 @@ def residual_is_its_definition(learner, reference, rng):
     _check_residual(learner, rng, 5, 2, 5, 1, (2, 5, 6, 7))
     _check_residual(learner, rng, 4, 3, 6, 1, (1, 4, 5, 5))
     _check_residual(learner, rng, 5, 2, 6, 2, (1, 5, 8, 7))
+
+START = "What comes out of a branch whose last layer is zero, weight and bias? And after the sum?"
+
+
+def _check_only_last_is_zero(learner, x):
+    """A new block with weights in its shortcut: these are not 0, nor are the branch's but for the last."""
+    module = learner.Residual(4, 2, 5)
+    _check_sizes(module, [*_branch_shapes(4, 2, 5), (5, 4, 1, 1)], {}, ANOTHER)
+    new = {tuple(parameter.shape): parameter.detach() for parameter in module.parameters()}
+    for shape, which in (((5, 4, 1, 1), "shortcut"), ((2, 4, 1, 1), "branch"), ((2, 2, 3, 3), "branch")):
+        expect.that(bool(new[shape].any()), f"a weight of shape {shape} in the {which} that is not all 0", "zeros",
+                    cause="Another convolution than the last of the branch starts with a weight of 0 too.",
+                    next_step="What comes out of the block, and which gradients, if two layers are zero?")
+    way = functional.conv2d(x, new[5, 4, 1, 1])
+    _check_output(module, x, way.relu(), "the output of a new block, whose shortcut is a convolution", FOUR,
+                  {"The ReLU behind the sum is missing.": way}, START, _last_at_start(module, 5))
+
+
+def _last_at_start(module, outputs):
+    """What is wrong with the last convolution of a new branch of width 2, in words."""
+    shapes = (outputs, 2, 1, 1), (outputs,)
+    nonzero = any(bool(parameter.any()) for parameter in module.parameters() if tuple(parameter.shape) in shapes)
+    return "The last convolution of the branch doesn't start at zero, or its bias doesn't." if nonzero else ""
 
 
 def _branch_shapes(c, w, o):
@@ -619,9 +734,9 @@ def _check_residual(learner, rng, c, w, o, stride, shape):
     x = _images(rng, *shape)
     w1, b1, w2, b2, w3, b3 = parts[:6]
 
-    def branch(between=functional.relu):
-        y = between(functional.conv2d(x, w1, b1))
-        return functional.conv2d(between(functional.conv2d(y, w2, b2, stride=stride, padding=1)), w3, b3)
+    def branch(first=functional.relu, second=functional.relu):
+        y = first(functional.conv2d(x, w1, b1))
+        return functional.conv2d(second(functional.conv2d(y, w2, b2, stride=stride, padding=1)), w3, b3)
 
     way = functional.conv2d(x, parts[6], stride=stride) if projected else x
     want = (way + branch()).relu()
@@ -630,7 +745,10 @@ def _check_residual(learner, rng, c, w, o, stride, shape):
         "The ReLU comes before the sum, and none after it.": way + branch().relu(),
         "Nothing comes from the shortcut.": branch().relu(),
         "Nothing comes from the branch.": way.relu(),
-        "The branch has no ReLU inside.": (way + branch(_same)).relu(),
+        "The ReLU before the 3×3 is missing.": (way + branch(_same)).relu(),
+        "The ReLU after the 3×3 is missing.": (way + branch(second=_same)).relu(),
+        "The branch has no ReLU inside.": (way + branch(_same, _same)).relu(),
+        "There is a ReLU at the end of the branch; here is none before the sum.": (way + branch().relu()).relu(),
     }, "Set the branch's weights to zero, then the shortcut's: each alone is easy to follow.")
 
 
@@ -649,14 +767,14 @@ def beta_is_one_parameter(learner, reference, rng):
 def swish_and_its_limits(learner, reference, rng):
     """x · σ(βx): x / 2 at β = 0, nearly the ReLU at a large β, and for any β in between"""
     x = torch.cat([torch.linspace(-4, 4, 9), torch.from_numpy(rng.standard_normal(7)).float()])
-    for beta in (0.0, 1.0, 2.5, -1.0, 50.0):
+    for beta in (2.5, 0.0, 1.0, -1.5, 50.0):  # at 0 and ±1 some mistakes look alike
         _check_swish(learner, x, beta)
 
 
 @check("Swish")
 def swish_gradients(learner, reference, rng):
     """The gradients by x and by β are those of x · σ(βx)"""
-    for beta in (1.0, 0.5):
+    for beta in (2.0, 0.5):
         _check_swish_gradients(learner, torch.from_numpy(rng.standard_normal((3, 4))).float(), beta)
 
 
@@ -669,7 +787,10 @@ def _check_swish(learner, x, beta, start=None):
     want = x * torch.sigmoid(beta * x)
     causes = {"The number that the module was made with is used, not its parameter.":
                   x * torch.sigmoid((beta if start is None else start) * x),
-              "β stands before σ, not inside.": beta * x * torch.sigmoid(x), "β is not used.": x * torch.sigmoid(x),
+              "β is not used.": x * torch.sigmoid(x), "β stands before σ, not inside.": beta * x * torch.sigmoid(x),
+              "β stands before σ as well as inside.": beta * x * torch.sigmoid(beta * x),
+              "σ is the logistic function, not the hyperbolic tangent.": x * torch.tanh(beta * x),
+              "The sign inside σ is the other one.": x * torch.sigmoid(-beta * x),
               "The x before σ is missing.": torch.sigmoid(beta * x)}
     if beta == 0:
         causes["Something is divided by β, which is 0 here."] = torch.full_like(x, torch.nan)
@@ -681,19 +802,22 @@ def _check_swish(learner, x, beta, start=None):
 def _check_swish_gradients(learner, x, beta):
     module = _network(learner.Swish(beta))
     x = x.clone().requires_grad_()
-    module(x).sum().backward()
+    output = module(x)
+    output.sum().backward()
     s = torch.sigmoid(beta * x.detach())
     by_x, by_beta = s + beta * x.detach() * s * (1 - s), (x.detach() ** 2 * s * (1 - s)).sum()
     step = "Write x · σ(βx) with torch.sigmoid, and let autograd do the rest."
     broken = "Something overflows on the way: exp of a large number is infinite."
+    right = output.shape == x.shape and torch.allclose(output.detach(), x.detach() * s, 1e-5, 1e-5)
+    other = "" if right else "The output is that of another function already: see the check that compares it."
     expect.close(x.grad, by_x, f"the gradient by x at β = {beta:g}", rtol=FOUR, atol=1e-5, next_step=step,
-                 cause=broken if x.grad is None or not x.grad.isfinite().all() else "")
+                 cause=other if x.grad is not None and x.grad.isfinite().all() else broken)
     grads = [parameter.grad for parameter in module.parameters()]
     expect.that(len(grads) == 1 and grads[0] is not None, "a gradient for β", "none",
                 cause="β isn't a parameter, or is taken out of the computation.", next_step=step)
     expect.close(grads[0].reshape(()), by_beta, f"the gradient by β at β = {beta:g}", rtol=FOUR, atol=1e-4,
                  causes={"The output doesn't depend on the parameter.": torch.tensor(0.0)},
-                 cause=broken if not grads[0].isfinite().all() else "", next_step=step)
+                 cause=other if grads[0].isfinite().all() else broken, next_step=step)
 
 
 @check("Inception")
@@ -726,25 +850,30 @@ def _inception_shapes(c, ones, r3, threes, r5, fives, pooled):
                (fives, fives, 3, 3), (pooled, c, 1, 1)]
     return [shape for weight in weights for shape in (weight, weight[:1])]
 
+LAYERS = ("the 1×1 of the first branch", "the 1×1 that reduces in the second branch", "the 3×3 of the second branch",
+          "the 1×1 that reduces in the third branch", "the first 3×3 of the third branch",
+          "the second 3×3 of the third branch", "the 1×1 of the branch with the pool")
+
 
 def _check_inception(learner, rng, row, shape):
     module, parts = _parts(learner.Inception(*row), _inception_shapes(*row), rng)
     x = _images(rng, *shape)
 
-    def branches(after=functional.relu, pool=None, inside=None):
-        pool = pool or (lambda y: functional.max_pool2d(y, 3, 1, 1))
-
+    def branches(linear=(), pool=lambda y: functional.max_pool2d(y, 3, 1, 1)):
         def layer(y, number):
             weight, bias = parts[2 * number : 2 * number + 2]
             y = functional.conv2d(y, weight, bias, padding=weight.shape[-1] // 2)
-            return inside(y) if inside and number in (1, 3, 4) else after(y)
+            return y if number in linear else functional.relu(y)
 
         return [layer(x, 0), layer(layer(x, 1), 2), layer(layer(layer(x, 3), 4), 5), layer(pool(x), 6)]
 
     want = branches()
     _check_output(module, x, torch.cat(want, 1), f"the output of a block {row}", FOUR, {
-        "There is no ReLU.": torch.cat(branches(after=_same), 1),
-        "The ReLU inside the branches is missing.": torch.cat(branches(inside=_same), 1),
+        **{f"The ReLU after {name} is missing.": torch.cat(branches((number,)), 1)
+           for number, name in enumerate(LAYERS)},
+        "The ReLU inside the branches is missing.": torch.cat(branches((1, 3, 4)), 1),
+        "The ReLU at the end of the branches is missing.": torch.cat(branches((0, 2, 5, 6)), 1),
+        "There is no ReLU.": torch.cat(branches(range(7)), 1),
         "The pool takes the mean, not the largest.":
             torch.cat(branches(pool=lambda y: functional.avg_pool2d(y, 3, 1, 1)), 1),
         "The last branch has no pool.": torch.cat(branches(pool=_same), 1),
@@ -783,10 +912,12 @@ def _check_sizes(module, want, causes, otherwise="") -> None:
     expect.equal(stored, counted, "the numbers that the block stores", cause="Something is kept beside the parameters.",
                  next_step="Look at state_dict() of your block: all that it names is stored.")
 
+ANOTHER = "Weights of such shapes make up another block: see the check that counts them."
+
 
 def _parts(module, shapes, rng) -> tuple[nn.Module, list[Tensor]]:
     """The module with new weights, and these in the order of the shapes; equal shapes get equal numbers."""
-    _check_sizes(module, shapes, {}, "Weights of such shapes make up another block: see the check that counts them.")
+    _check_sizes(module, shapes, {}, ANOTHER)
     numbers = {shape: torch.from_numpy(rng.standard_normal(shape)).float() for shape in dict.fromkeys(shapes)}
     with torch.no_grad():
         for parameter in module.parameters():
@@ -794,11 +925,21 @@ def _parts(module, shapes, rng) -> tuple[nn.Module, list[Tensor]]:
     return module, [numbers[shape] for shape in shapes]
 
 
-def _check_dtype(module, dtype: torch.dtype) -> None:
+def _check_unchanged(tensors, names, call) -> None:
+    """The call must leave the tensors that it is given as they are."""
+    before = [tensor.clone() for tensor in tensors]
+    call(*(inout(tensor) for tensor in tensors))
+    for tensor, was, name in zip(tensors, before, names, strict=True):
+        expect.equal(tensor, was, f"{name} after the call",
+                     cause="The function changed what it was given: an assignment to a part of it, +=, or a method "
+                     "that ends in an underscore.", next_step="Work on a copy, or make a new tensor.")
+
+
+def _check_dtype(module, dtype: torch.dtype, of: str) -> None:
     found = " and ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in module.parameters()}))
     wanted = str(dtype).removeprefix("torch.")
-    expect.that(found == wanted, f"layers in {wanted}, the dtype of the weight", f"layers in {found}",
-                cause=f"Your layers are {found} and the weight is {wanted}.",
+    expect.that(found == wanted, f"layers in {wanted}, the dtype of {of}", f"layers in {found}",
+                cause=f"Your layers are {found} and {of} is {wanted}.",
                 next_step="A new layer is float32 unless it is told otherwise: see which dtype it can be given.")
 
 
@@ -806,6 +947,19 @@ def _check_output(module, x, want, what, tolerance, causes, next_step, cause="")
     with torch.no_grad():
         got = _network(module)(x)
     same_size = isinstance(got, Tensor) and got.shape == want.shape
-    expect.close(got, want, what, rtol=tolerance, atol=tolerance, causes=causes,
+    where = _first_difference(got, want, tolerance) if same_size else ""
+    expect.close(got, want, what + where, rtol=tolerance, atol=tolerance, causes=causes,
                  cause=cause if same_size else "The output has another size.",
                  next_step=next_step if same_size else "Print the shape after each step, and compare the padding.")
+
+
+def _first_difference(got, want, tolerance) -> str:
+    """The first place where two arrays differ, in words, where it is not among the six numbers that a message shows."""
+    if not got.is_floating_point():
+        return ""
+    near = torch.isclose(got.double(), want.double(), tolerance, tolerance, equal_nan=True)
+    places = (~near).flatten().nonzero()
+    if not len(places) or places[0] < 6:
+        return ""
+    place = tuple(int(index) for index in np.unravel_index(int(places[0]), tuple(want.shape)))
+    return f" (first at {list(place)}: {expect.show(want[place])}, not {expect.show(got[place])})"
