@@ -117,26 +117,37 @@ def binary_rows() -> list[tuple[str, str, str]]:
         for network, way, words in named for row in [found["networks"][network][way]]
     ]  # fmt: skip
     many = [kernel["speed_up"] for kernel in speed["kernels"] if kernel["rows"] > 1]
+    one = next(kernel["speed_up"] for kernel in speed["kernels"] if kernel["rows"] == 1)
     rows.append((
         "products of signs on packed bits beside BLAS on one thread, many rows",
         f"Numba {min(row['numba'] for row in many):.1f} to {max(row['numba'] for row in many):.1f}× as fast, "
-        f"NumPy {min(row['numpy'] for row in many):.2f} to {max(row['numpy'] for row in many):.2f}×",
+        f"NumPy {min(row['numpy'] for row in many):.2f} to {max(row['numpy'] for row in many):.2f}×; "
+        f"one row: {one['numba']:.1f} and {one['numpy']:.2f}×",
         speed["command"],
     ))
     return rows
 
 
 def later_rows() -> list[tuple[str, str, str]]:
-    """Hashed layers and taught networks."""
+    """Hashed layers, compact networks and taught ones."""
     hashed, taught = results.load("compressed_filters"), results.load("student_and_teacher")
     by_way = {(row["method"], row["rate"]): row for row in hashed["equal_bytes"] if row["network"] == "lenet-300-100"}
     few, dense = by_way["hashed", 64], by_way["dense", 64]
+    digits, pictures = hashed["data"].split(", ")
     rows = [(
-        f"LeNet-300-100 hashed to a 64th, on {hashed['data']}",
+        f"LeNet-300-100 hashed to a 64th, on {digits}",
         f"test error {_shown(few['test_error_percent'])} %, dense of the same bytes "
         f"{_shown(dense['test_error_percent'])} %, {len(few['seeds'])} seeds",
         hashed["command"],
     )]
+    fresh = {row["method"]: row for row in hashed["fresh"]["cifar-5x5"]}
+    rows.append((
+        f"three 5×5 convolutions on {pictures}, a 16th of their numbers",
+        f"test error {_shown(fresh['fresh']['test_error_percent'])} % with frequencies hashed, "
+        f"{_shown(fresh['hashed']['test_error_percent'])} % with weights hashed, {_seeds(fresh['fresh']['seeds'])}",
+        hashed["command"],
+    ))
+    rows += compact_rows()
     alone, distilled = (taught["hinton"][way] for way in ("alone", "distilled"))
     rows.append((
         f"784-800-800-10 on {taught['data']}, alone and taught",
@@ -144,6 +155,22 @@ def later_rows() -> list[tuple[str, str, str]]:
         f"misread, its teacher {taught['teachers']['1200-1200']['test_errors']}, {_seeds(distilled['seeds'])}",
         taught["command"],
     ))
+    return rows
+
+
+def compact_rows() -> list[tuple[str, str, str]]:
+    """Separable blocks beside plain networks."""
+    found = results.load("compact_architectures")
+    by_name = {row["network"]: row for part in ("rows", "eighths") for row in found[part]}
+    rows = []
+    for plain, eighth in (("vgg-small", "separable"), ("alexnet", "separable-narrow"), ("vgg-16", "separable-deep")):
+        whole, part = by_name[plain], by_name[eighth]
+        rows.append((
+            f"separable blocks beside {whole['words']}, on {found['data']}",
+            f"{whole['macs'] / part['macs']:.1f}× fewer MACs; test error {_shown(part['test_error_percent'])} %, "
+            f"{_shown(whole['test_error_percent'])} %, {_seeds(part['test_error_percent']['each'])}",
+            found["command"],
+        ))
     return rows
 
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from nutshell import data, models
 from nutshell.data.dataset import Dataset, Split
-from nutshell.models.blocks import SEPARABLE, block_network
+from nutshell.models.blocks import SEPARABLE, block_network, unit
 from nutshell.training import History, Recipe, prepare, train
 
 SHORT = Recipe(epochs=4, batch_size=128, optimiser="sgd", learning_rate=0.1, weight_decay=5e-4, warm_up=0.2,
@@ -37,17 +37,30 @@ DEEP = (("plain", 16), ("pool", 2), ("excited", 46), ("excited+", 46), ("excited
 INVERTED = (("plain", 16), ("pool", 2), ("inverted", 24), ("inverted+", 24), ("pool", 2), ("inverted", 40),
             ("inverted+", 40), ("inverted+", 40), ("pool", 2), ("inverted", 80), ("inverted+", 80))  # fmt: skip
 
-# Configuration A of Simonyan and Zisserman 2015 (1409.1556, table 1) for small images, with normalisation and a single
-# linear layer, and separable blocks with shortcuts that take an eighth of its multiply-accumulates.
+# Configurations A and D of Simonyan and Zisserman 2015 (1409.1556, table 1) for small images, with normalisation and a
+# single linear layer; separable blocks of an eighth of the multiply-accumulates of each, and of AlexNet's.
 VGG_11 = (("plain", 64), ("pool", 2), ("plain", 128), ("pool", 2), ("plain", 256), ("plain", 256), ("pool", 2),
           ("plain", 512), ("plain", 512), ("pool", 2), ("plain", 512), ("plain", 512), ("pool", 2))  # fmt: skip
+VGG_16 = (*(("plain", 64),) * 2, ("pool", 2), *(("plain", 128),) * 2, ("pool", 2), *(("plain", 256),) * 3, ("pool", 2),
+          *(("plain", 512),) * 3, ("pool", 2), *(("plain", 512),) * 3, ("pool", 2))  # fmt: skip
 WIDE = (("plain", 32), ("pool", 2), ("separable", 112), ("separable+", 112), ("pool", 2), ("separable", 256),
         ("separable+", 256), ("pool", 2), ("separable", 512), ("separable+", 512))  # fmt: skip
+NARROW = (("plain", 12), ("pool", 2), ("separable", 38), ("separable", 38), ("pool", 2), ("separable", 82),
+          ("separable", 82), ("pool", 2), ("separable", 164))  # fmt: skip
+DEEP_WIDE = (("plain", 32), ("pool", 2), ("separable", 128), ("separable+", 128), ("pool", 2), ("separable", 288),
+             *(("separable+", 288),) * 3, ("pool", 2), ("separable", 576), *(("separable+", 576),) * 2)  # fmt: skip
 
 # A few plain convolutions, for octave convolutions beside them and for networks that see one colour each.
 SMALL = (("down", 24), ("two plain", 24), ("pool", 2), ("two plain", 48))
 OCTAVE = tuple((kind.replace("two plain", "octave"), width) for kind, width in SMALL)
 COLOURS = ("red", "green", "blue")
+
+
+def alexnet() -> nn.Sequential:
+    """AlexNet's five convolutions (Krizhevsky et al. 2012) as small images take them, and a single linear layer."""
+    return nn.Sequential(unit(3, 64, 11, stride=4), nn.MaxPool2d(2), unit(64, 192, 5), nn.MaxPool2d(2),
+                         unit(192, 384), unit(384, 256), unit(256, 256), nn.MaxPool2d(2), nn.Flatten(),
+                         nn.Linear(256, 10))  # fmt: skip
 
 
 def triangles(done: float, *, cycles: int = 2, lowest: float = 0.02) -> float:
@@ -100,7 +113,11 @@ NETWORKS: dict[str, Entry] = {
     "excited": _blocks("separable convolutions, gates, shortcuts", EXCITED, activation="silu"),
     "deep": _blocks("more and narrower ones, gates, shortcuts", DEEP, activation="silu"),
     "inverted": _blocks("inverted bottlenecks", INVERTED, activation="silu"),
+    "alexnet": Entry("AlexNet, five convolutions", alexnet),
+    "separable-narrow": _blocks("separable convolutions, narrower", NARROW, activation="silu"),
     "vgg-11": _blocks("VGG-11, eight 3×3 convolutions", VGG_11),
+    "vgg-16": _blocks("VGG-16, thirteen 3×3 convolutions", VGG_16),
+    "separable-deep": _blocks("separable convolutions, shortcuts, deeper", DEEP_WIDE, activation="silu"),
     "separable-wide": _blocks("separable convolutions, shortcuts, wider", WIDE, activation="silu"),
     "residual": _blocks("3×3 convolutions with shortcuts", RESIDUAL),
     "residual-swish": _blocks("Swish with trained β", RESIDUAL, activation="swish"),

@@ -75,6 +75,20 @@ def test_the_reference_computes_at_most_an_eighth():
     assert Fraction(ROWS["residual"]["macs"], ROWS["vgg-small"]["macs"]) <= Fraction(1, 4)
 
 
+def test_each_eighth_computes_at_most_an_eighth_of_the_network_before_it():
+    macs = {name: counted(training.built(name, 0))[1] for name in experiment.EIGHTHS}
+    for plain, eighth in zip(experiment.EIGHTHS[::2], experiment.EIGHTHS[1::2], strict=True):
+        assert 8 * macs[eighth] <= macs[plain], (plain, eighth)
+    assert [row["network"] for row in FOUND["eighths"]] == list(experiment.EIGHTHS)
+    assert {row["network"]: row["macs"] for row in FOUND["eighths"]} == macs
+
+
+def test_alexnet_for_small_images_has_its_five_convolutions():
+    layers = [module for module in training.alexnet().modules() if isinstance(module, nn.Conv2d)]
+    assert [(layer.kernel_size[0], layer.stride[0], layer.out_channels) for layer in layers] == [
+        (11, 4, 64), (5, 1, 192), (3, 1, 384), (3, 1, 256), (3, 1, 256)]
+
+
 def test_the_file_is_the_network_that_was_measured():
     row = ROWS[experiment.SHIPPED]
     found = measure(artefact.load(results.folder() / row["file"]))
@@ -97,6 +111,7 @@ def test_the_checkpoint_is_the_same_network_with_its_normalisation_folded_away()
 
 def test_summaries_fit_their_values():
     rows = [row[key] for row in FOUND["rows"] for key in ("validation_error_percent", "test_error_percent") if row[key]]
+    rows += [row["validation_error_percent"] for row in FOUND["eighths"]]
     rows += [row[key] for row in FOUND["aids"] for key in ("with", "without")]
     rows += [row["validation_error_percent"] for row in FOUND["heads"]]
     assert len(rows) >= 3 and all(row == results.summary(row["each"]) for row in rows)
