@@ -105,9 +105,7 @@ def kernel_row(name: str, rows: int, numbers: int, outputs: int, seconds: float)
         "name": name, "rows": rows, "signs": numbers, "outputs": outputs,
         "one_thread_us": one | {"blas": blas}, "all_threads_us": all_threads | {"blas": blas_all},
         "speed_up": {kernel: round(blas / one[kernel], 2) for kernel in bits},
-        "speed_up_with_packing": {
-            kernel: round(blas / (one[kernel] + one["packing" if kernel == "numba" else "packing_numpy"]), 2)
-            for kernel in bits},
+        "speed_up_with_packing": {kernel: round(blas / with_packing(one, kernel), 2) for kernel in bits},
         "speed_up_all_threads": round(blas_all / all_threads["numba"], 2),
         "blas_gmacs": round(rows * numbers * outputs / blas / 1e3, 1),
         "numba_gmacs": round(rows * numbers * outputs / one["numba"] / 1e3, 1),
@@ -115,6 +113,18 @@ def kernel_row(name: str, rows: int, numbers: int, outputs: int, seconds: float)
     }  # fmt: skip
     click.echo(f"{name}: BLAS {row['blas_gmacs']} GMAC/s; {row['speed_up']}; all threads {row['speed_up_all_threads']}")
     return row
+
+
+def with_packing(times: Mapping[str, float], kernel: str) -> float:
+    """Microseconds of a version and of packing its rows: Numba's packs with Numba, the others with NumPy.
+
+    Examples
+    --------
+    >>> times = {"numpy": 10, "numba": 5, "packing": 1, "packing_numpy": 3}
+    >>> with_packing(times, "numpy"), with_packing(times, "numba")
+    (13, 6)
+    """
+    return times[kernel] + times["packing" if kernel == "numba" else "packing_numpy"]
 
 
 def anew(rows: binary.Packed, weights: binary.Packed) -> np.ndarray:

@@ -15,10 +15,15 @@ def test_a_row_times_every_version_and_its_ratios_follow_from_its_times():
     assert min(one.values()) > 0
     assert one["blas"] == min(one["blas_numpy"], one["blas_torch"])
     assert row["speed_up"]["numba"] == pytest.approx(one["blas"] / one["numba"], abs=0.006)
-    packed = one["numpy"] + one["packing_numpy"]
-    assert row["speed_up_with_packing"]["numpy"] == pytest.approx(one["blas"] / packed, abs=0.006)
+    for kernel, ratio in row["speed_up_with_packing"].items():
+        assert ratio == pytest.approx(one["blas"] / speed.with_packing(one, kernel), abs=0.006)
     assert row["speed_up_all_threads"] == pytest.approx(every["blas"] / every["numba"], abs=0.006)
     assert (row["float_bytes"], row["packed_bytes"]) == (16 * 130 * 4, 16 * 3 * 8)
+
+
+def test_each_version_packs_in_its_own_way():
+    times = {"plain": 100, "numpy": 20, "numba": 5, "packing": 1, "packing_numpy": 7}
+    assert [speed.with_packing(times, kernel) for kernel in ("plain", "numpy", "numba")] == [107, 27, 6]
 
 
 def test_a_kernel_that_is_wrong_is_not_measured(monkeypatch):
